@@ -9,14 +9,14 @@ __all__ = ['whole_numbers', 'check_counts', 'finite_values', 'pass_at_k', 'pass_
            'shuffled_gold', 'Estimate', 'replicate_blocks', 'bootstrap_means', 'mean_interval', 'Band',
            'band_from_replicates', 'simultaneous_band']
 
-# %% ../nbs/api/08_estimators.ipynb #d3761064
+# %% ../nbs/api/08_estimators.ipynb #9f20da40
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy import special, stats
 from statsmodels.stats.proportion import proportion_confint
 
-# %% ../nbs/api/08_estimators.ipynb #99d0f000
+# %% ../nbs/api/08_estimators.ipynb #d3bd1a1c
 def whole_numbers(
     values,       # a number or an array of any shape
     name: str,    # what they are, for the error message
@@ -31,7 +31,7 @@ def whole_numbers(
     if (array < low).any(): raise ValueError(f"{name} must be at least {low}, got {array.min()}")
     return array.astype(np.int64)
 
-# %% ../nbs/api/08_estimators.ipynb #316f6d89
+# %% ../nbs/api/08_estimators.ipynb #689cbd6b
 def check_counts(
     counts, # right answers to each question [N]
     n: int, # samples drawn a question
@@ -42,7 +42,7 @@ def check_counts(
     if counts.max() > n: raise ValueError(f"counts must be at most n={n}, got {counts.max()}")
     return counts
 
-# %% ../nbs/api/08_estimators.ipynb #679cb236
+# %% ../nbs/api/08_estimators.ipynb #137637ba
 def finite_values(
     values,               # an array of numbers or booleans
     name: str = "values", # what they are, for the error message
@@ -55,7 +55,7 @@ def finite_values(
     if not np.isfinite(array).all(): raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
     return array
 
-# %% ../nbs/api/08_estimators.ipynb #5cdc41d2
+# %% ../nbs/api/08_estimators.ipynb #dd848f6d
 def _checked(n, c, k) -> tuple:
     "n, c, k as whole numbers of one shape, or ValueError."
     n, c, k = np.broadcast_arrays(whole_numbers(n, "n", 1), whole_numbers(c, "c"), whole_numbers(k, "k", 1))
@@ -68,7 +68,7 @@ def _plain(value):
     "A float where the input held no arrays, otherwise the array."
     return float(value) if np.ndim(value) == 0 else value
 
-# %% ../nbs/api/08_estimators.ipynb #b9521e88
+# %% ../nbs/api/08_estimators.ipynb #53ca9045
 def pass_at_k(
     n, # samples drawn a question
     c, # right ones among them
@@ -84,7 +84,7 @@ def pass_at_k(
                  + (special.gammaln(n - k + 1) - special.gammaln(missed + 1)))
     return _plain(np.where(n - c < k, 1.0, np.clip(-np.expm1(log_ratio), 0, 1)))
 
-# %% ../nbs/api/08_estimators.ipynb #17693017
+# %% ../nbs/api/08_estimators.ipynb #e92caf03
 def pass_at_k_table(
     n: int, # samples drawn a question
     ks,     # values of k [K]
@@ -101,7 +101,7 @@ def pass_at_k_curve(
     counts = check_counts(counts, n)
     return pass_at_k_table(n, np.arange(1, n + 1) if ks is None else ks)[counts]
 
-# %% ../nbs/api/08_estimators.ipynb #5e5eb0b0
+# %% ../nbs/api/08_estimators.ipynb #1452d5a2
 def _subset_chances(n, c, k) -> tuple:
     "P(J = j) for j = 0 to the largest k, on a new last axis; and j and k shaped to go with it."
     n, c, k = (x[..., None] for x in _checked(n, c, k))
@@ -114,7 +114,7 @@ def g_pass_at_k(
     k,          # samples allowed
     tau: float, # share of the k that must be right, 0 to 1
 ) -> float | np.ndarray:
-    "Chance that at least max(1, ⌈τk⌉) of k samples are right. ValueError as pass_at_k. Source: arXiv 2412.13147, eq. 3."
+    "Chance that at least max(1, ⌈τk⌉) of k samples are right. ValueError as pass_at_k. Source: arXiv 2412.13147."
     if not 0 <= tau <= 1: raise ValueError(f"tau must be between 0 and 1, got {tau}")
     chances, j, k = _subset_chances(n, c, k)
     needed = np.maximum(1, np.ceil(tau * k - 1e-9)) # 0.07 * 100 is 7.000000000000001, and 7 of 100 are enough
@@ -128,7 +128,7 @@ def pass_hat_k(
     "Chance that k samples are all right: C(c, k) / C(n, k). ValueError as pass_at_k. Source: τ-bench, arXiv 2406.12045."
     return g_pass_at_k(n, c, k, tau=1.0)
 
-# %% ../nbs/api/08_estimators.ipynb #a29fa9c2
+# %% ../nbs/api/08_estimators.ipynb #0d878baf
 def mg_pass_at_k(
     n, # samples drawn a question
     c, # right ones among them
@@ -137,12 +137,12 @@ def mg_pass_at_k(
     """Mean of G-Pass@k over thresholds above one half: 2/k · E[max(J - ⌈k/2⌉, 0)].
 
     As published it reaches 1 for even k only (k = 3 stops at 2/3). ValueError as pass_at_k, and if k < 2.
-    Source: arXiv 2412.13147, equation 5."""
+    Source: arXiv 2412.13147."""
     whole_numbers(k, "k of mG-Pass@k", 2) # its sum is empty at k = 1, and 0 for a perfect model would mislead
     chances, j, k = _subset_chances(n, c, k)
     return _plain(np.clip((chances * np.maximum(j - (k + 1) // 2, 0)).sum(-1) * 2 / k[..., 0], 0, 1))
 
-# %% ../nbs/api/08_estimators.ipynb #9188c1ab
+# %% ../nbs/api/08_estimators.ipynb #27b047d6
 def cover_at_tau(
     p,    # success rate of each question [N]
     taus, # thresholds, a number or [T]
@@ -152,7 +152,7 @@ def cover_at_tau(
     if p.min() < 0 or p.max() > 1: raise ValueError(f"p must be between 0 and 1, got {p.min()} to {p.max()}")
     return _plain((p[:, None] >= np.atleast_1d(taus) - 1e-12).mean(0).reshape(taus.shape)) # 3/10 counts as 0.3
 
-# %% ../nbs/api/08_estimators.ipynb #1a5d06b9
+# %% ../nbs/api/08_estimators.ipynb #880977ac
 def _election(
     votes: np.ndarray, # votes for each candidate [draws, candidates]
     right: np.ndarray, # whether (or how often) a candidate's votes are right [candidates]
@@ -169,7 +169,7 @@ def _maj_of_question(answers, right, k, draws, rng) -> float:
     voting = codes >= 0 # subsets are drawn before the unparsed leave: they take up places, not votes
     return _election(subsets[:, voting], share[voting]) if voting.any() else 0.0
 
-# %% ../nbs/api/08_estimators.ipynb #917bdacd
+# %% ../nbs/api/08_estimators.ipynb #34114813
 def maj_at_k(
     answers,           # whole-number code of each final answer [N, n]; -1 is unparsed
     right,             # whether each is right [N, n]
@@ -188,7 +188,7 @@ def maj_at_k(
     rng = np.random.default_rng(seed)
     return np.array([_maj_of_question(*row, k, draws, rng) for row in zip(answers, right)])
 
-# %% ../nbs/api/08_estimators.ipynb #009ef7aa
+# %% ../nbs/api/08_estimators.ipynb #e99fe5c2
 def answer_entropy(
     answers,                 # whole-number code of each final answer [N, n]; -1 is unparsed, one class
     correction: str = "none", # "none" (plug-in) or "miller-madow"
@@ -203,7 +203,7 @@ def answer_entropy(
     bias = np.array([(len(v) - 1) / (2 * n) for v in votes]) if correction == "miller-madow" else 0
     return np.array([stats.entropy(v) for v in votes]) + bias
 
-# %% ../nbs/api/08_estimators.ipynb #f1402fc9
+# %% ../nbs/api/08_estimators.ipynb #832df5cc
 def _proportion(successes, n, confidence, method) -> tuple:
     "Interval of a proportion by statsmodels, after checking the counts."
     n, successes = whole_numbers(n, "n", 1), whole_numbers(successes, "successes")
@@ -228,7 +228,7 @@ def clopper_pearson(
     "Clopper and Pearson's interval of a proportion: (low, high), never too narrow. ValueError if successes > n."
     return _proportion(successes, n, confidence, "beta")
 
-# %% ../nbs/api/08_estimators.ipynb #157c974d
+# %% ../nbs/api/08_estimators.ipynb #abf83638
 def beta_posterior(
     c,                        # right samples, a number or an array
     n,                        # samples drawn
@@ -251,7 +251,7 @@ def zero_success_bound(
     if not 0 < alpha < 1: raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
     return _plain(-np.expm1(np.log(alpha / questions) / n))
 
-# %% ../nbs/api/08_estimators.ipynb #2bd282b5
+# %% ../nbs/api/08_estimators.ipynb #f09d3ef8
 def guess_pass_at_k(
     g, # chance that one guess is right (or that the verifier accepts a wrong answer), a number or an array
     k, # samples allowed
@@ -268,7 +268,7 @@ def uniform_guess(
     "Chance that a uniform guess is right: 1 / choices."
     return _plain(1 / whole_numbers(choices, "choices", 1))
 
-# %% ../nbs/api/08_estimators.ipynb #d98ecbb1
+# %% ../nbs/api/08_estimators.ipynb #c0b75401
 def _answers_and_gold(answers, gold) -> tuple:
     "Checked answers [N, n] and gold [N] of at least two questions."
     answers, gold = whole_numbers(answers, "answers", -1), whole_numbers(gold, "gold")
@@ -289,7 +289,7 @@ def marginal_guess(
     own = (answers == gold[:, None]).sum(1)
     return (everywhere - own) / (answers.size - answers.shape[1])
 
-# %% ../nbs/api/08_estimators.ipynb #4d6470d0
+# %% ../nbs/api/08_estimators.ipynb #502e5e47
 def shuffled_gold(
     answers,          # whole-number code of each final answer [N, n]; -1 is unparsed and hits nothing
     gold,             # code of each question's right answer [N]
@@ -306,7 +306,7 @@ def shuffled_gold(
         shares += (answers == other[:, None]).mean(1)
     return shares / draws
 
-# %% ../nbs/api/08_estimators.ipynb #7e3e7c9e
+# %% ../nbs/api/08_estimators.ipynb #35c72e17
 @dataclass(frozen=True)
 class Estimate:
     "A value with its interval."
@@ -322,7 +322,7 @@ class Estimate:
         "The fields, for a row of a table."
         return asdict(self)
 
-# %% ../nbs/api/08_estimators.ipynb #5c2f15b9
+# %% ../nbs/api/08_estimators.ipynb #1ebbe1ba
 def replicate_blocks(
     replicates: int, # replicates in all
     width: int,      # numbers each one needs
@@ -343,7 +343,7 @@ def bootstrap_means(
     return np.concatenate([rng.multinomial(questions, fair, size=block) @ values / questions
                            for block in replicate_blocks(int(whole_numbers(replicates, "replicates", 1)), questions)])
 
-# %% ../nbs/api/08_estimators.ipynb #202f9bf6
+# %% ../nbs/api/08_estimators.ipynb #1f7e6c26
 def mean_interval(
     values,                   # one value a question [N]
     replicates: int = 10_000, # bootstrap replicates
@@ -359,7 +359,7 @@ def mean_interval(
     low, high = np.quantile(bootstrap_means(values, replicates, seed), [(1 - confidence) / 2, (1 + confidence) / 2])
     return Estimate(float(values.mean()), float(low), float(high), len(values), label)
 
-# %% ../nbs/api/08_estimators.ipynb #2f99499d
+# %% ../nbs/api/08_estimators.ipynb #f9150f22
 @dataclass(frozen=True)
 class Band:
     "A curve with a simultaneous band: with the stated confidence all of it lies inside."
@@ -385,7 +385,7 @@ def band_from_replicates(
     low, high = (np.clip(edge, *clip) if clip else edge for edge in (value - reach, value + reach))
     return Band(np.asarray(ks), np.asarray(value), low, high, n)
 
-# %% ../nbs/api/08_estimators.ipynb #cc3fb67f
+# %% ../nbs/api/08_estimators.ipynb #003a2f68
 def simultaneous_band(
     curves,                   # one curve a question [N, K]
     ks,                       # where they were taken [K]

@@ -6,18 +6,18 @@
 __all__ = ['UserError', 'is_checkout', 'root', 'notebooks_dir', 'out_dir', 'store_dir', 'report_dir', 'figures_dir', 'data_dir',
            'digest', 'derive_seed', 'profiles', 'resolve_profile', 'load_profile', 'check_type', 'settings']
 
-# %% ../nbs/api/00_project.ipynb #58f65185
+# %% ../nbs/api/00_project.ipynb #193ccd26
 import hashlib, importlib.util, json, os, tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import yaml
 
-# %% ../nbs/api/00_project.ipynb #f837e386
+# %% ../nbs/api/00_project.ipynb #20fa73ee
 class UserError(ValueError):
     "Bad input: one line that names what was wrong and what would be right."
 
-# %% ../nbs/api/00_project.ipynb #5751dede
+# %% ../nbs/api/00_project.ipynb #485f4a33
 def is_checkout(
     folder: Path, # any folder
 ) -> bool:
@@ -33,7 +33,7 @@ def root() -> Path:
     around = [here, *here.parents, package.parent]
     return next((folder for folder in around if is_checkout(folder)), here)
 
-# %% ../nbs/api/00_project.ipynb #a117bbd3
+# %% ../nbs/api/00_project.ipynb #1c72d41f
 def notebooks_dir() -> Path:
     "Folder of the section notebooks; an error outside a checkout."
     if not is_checkout(root()):
@@ -69,7 +69,7 @@ def data_dir() -> Path | None:
     if named and not Path(named).is_dir(): raise UserError(f"RLVD_DATA is {named!r}, which is not a folder")
     return Path(named).resolve() if named else None
 
-# %% ../nbs/api/00_project.ipynb #1b0230d1
+# %% ../nbs/api/00_project.ipynb #48966ab2
 def digest(
     value, # anything JSON can hold
 ) -> str:
@@ -83,7 +83,7 @@ def derive_seed(
     "A seed below 2**63 that depends on `parts` and on nothing else."
     return int(digest(list(parts)), 16) >> 1
 
-# %% ../nbs/api/00_project.ipynb #b20402bc
+# %% ../nbs/api/00_project.ipynb #b27a4aac
 def profiles() -> list[str]:
     "Names of the profiles there are."
     return sorted(path.stem for path in (notebooks_dir() / "profiles").glob("*.yaml"))
@@ -99,13 +99,13 @@ def resolve_profile(
 def load_profile(
     name: str, # a profile's name
 ) -> dict:
-    "A profile's file as a dictionary: `all`, and one entry a section."
+    "A profile's sections: `all`, and one entry a section."
     path = notebooks_dir() / "profiles" / f"{resolve_profile(name)}.yaml"
     content = yaml.safe_load(path.read_text())
-    if not isinstance(content, dict) or "all" not in content: raise UserError(f"{path} has no entry 'all'")
-    return content
+    if not isinstance(content, dict) or "all" not in (content.get("sections") or {}): raise UserError(f"{path} has no entry sections.all")
+    return content["sections"]
 
-# %% ../nbs/api/00_project.ipynb #d83d5b3a
+# %% ../nbs/api/00_project.ipynb #624fe11b
 def check_type(
     name: str, # the parameter
     value,     # what was given
@@ -123,7 +123,8 @@ def settings(
 ) -> SimpleNamespace:
     "The parameters of one section: the profile's, then those given."
     content = load_profile(profile)
-    merged = {**content["all"], **(content.get(section) or {})}
+    if section not in content: raise UserError(f"profile {profile!r} has no section {section!r}; there are: {', '.join(sorted(set(content) - {'all'}))}")
+    merged = {**content["all"], **(content[section] or {})}
     unknown = sorted(set(given) - set(merged))
     if unknown: raise UserError(f"section {section} has no parameter {unknown[0]!r}; there are: {', '.join(sorted(merged))}")
     chosen = {name: check_type(name, value, merged[name]) for name, value in given.items() if value is not None}

@@ -6,7 +6,7 @@
 __all__ = ['SamplingParams', 'Request', 'Completion', 'Sampler', 'uniforms', 'warpers', 'choose_positions', 'PreallocatedLayer',
            'new_cache', 'sample_tree', 'end_tokens', 'bytes_a_response', 'batches', 'TransformersSampler', 'unpack']
 
-# %% ../nbs/api/05_sampling.ipynb #fe1b6eba
+# %% ../nbs/api/05_sampling.ipynb #4cd70176
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from transformers.generation.logits_process import (
 
 from .project import UserError, derive_seed
 
-# %% ../nbs/api/05_sampling.ipynb #97d96ec0
+# %% ../nbs/api/05_sampling.ipynb #64d743e9
 @dataclass(frozen=True)
 class SamplingParams:
     "How responses are drawn."
@@ -51,7 +51,7 @@ class Completion:
     logprob: np.ndarray     # the model's own log-probability of each token, before temperature and truncation
     finished: bool          # ended by itself, not for want of room
 
-# %% ../nbs/api/05_sampling.ipynb #4a5d38d7
+# %% ../nbs/api/05_sampling.ipynb #72510a74
 class Sampler(Protocol):
     "Makes responses."
     def sample(
@@ -64,7 +64,7 @@ class Sampler(Protocol):
     def decode(self, tokens: Sequence[tuple[int, ...]]) -> list[str]:
         "Token sequences as text, without special tokens."
 
-# %% ../nbs/api/05_sampling.ipynb #39243f6a
+# %% ../nbs/api/05_sampling.ipynb #637fcc33
 def uniforms(
     params: SamplingParams, # for the seed and the length
     prompt: str,            # the prompt
@@ -76,7 +76,7 @@ def uniforms(
     generator = np.random.Philox(key=derive_seed("sample", params.seed, prompt)).advance(start * blocks)
     return np.random.Generator(generator).random((count, 4 * blocks))[:, :params.max_tokens]
 
-# %% ../nbs/api/05_sampling.ipynb #d993c2d3
+# %% ../nbs/api/05_sampling.ipynb #6972b607
 def warpers(
     params: SamplingParams, # temperature and truncation
 ) -> LogitsProcessorList:
@@ -99,7 +99,7 @@ def choose_positions(
     found = torch.searchsorted(shifted, u + row, right=True)
     return torch.minimum(found, (row + 1) * logits.shape[1] - 1)  # r + u can round up to r + 1
 
-# %% ../nbs/api/05_sampling.ipynb #38f15535
+# %% ../nbs/api/05_sampling.ipynb #c3e3bb45
 class PreallocatedLayer(DynamicLayer):
     "Keys and values of one attention layer, [rows, heads, capacity, head size], filled from the left."
     def __init__(
@@ -145,7 +145,7 @@ def new_cache(
     if set(getattr(text, "layer_types", None) or ["full_attention"]) != {"full_attention"}: return DynamicCache(config=text)
     return Cache(layers=[PreallocatedLayer(capacity) for _ in range(text.num_hidden_layers)])
 
-# %% ../nbs/api/05_sampling.ipynb #efd428fa
+# %% ../nbs/api/05_sampling.ipynb #488748c5
 @torch.inference_mode()
 def sample_tree(
     model,               # a causal model in evaluation mode
@@ -175,7 +175,7 @@ def sample_tree(
         inputs = nodes[:, None] % logits.shape[1]
     return tokens, logprobs
 
-# %% ../nbs/api/05_sampling.ipynb #9c8dfd12
+# %% ../nbs/api/05_sampling.ipynb #6e2ba383
 def end_tokens(
     model,      # a causal model
     tokenizer,  # its tokenizer
@@ -206,7 +206,7 @@ def batches(
         step = max(1, size // count)
         for i in range(0, len(group), step): yield group[i:i + step]
 
-# %% ../nbs/api/05_sampling.ipynb #3fc80ca5
+# %% ../nbs/api/05_sampling.ipynb #5205a6d2
 class TransformersSampler:
     "Samples from any causal model of transformers."
     name = "transformers"
