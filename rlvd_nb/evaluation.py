@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['measures', 'estimate', 'guess_baseline', 'summary', 'differences', 'entropy_by_bin', 'BeforeAfter', 'before_after',
-           'empty_bins', 'points', 'told', 'told_moves', 'bullets']
+           'empty_bins', 'points', 'told', 'told_moves', 'rlvr_verdicts', 'bullets']
 
-# %% ../nbs/api/11_evaluation.ipynb #21cac81e
+# %% ../nbs/api/11_evaluation.ipynb #f99414fb
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from .comparison import (
 from .estimators import Estimate, guess_pass_at_k, maj_at_k, marginal_guess, mean_interval, wilson
 from .responses import Responses, entropies
 
-# %% ../nbs/api/11_evaluation.ipynb #d9d82666
+# %% ../nbs/api/11_evaluation.ipynb #03036857
 def measures(
     responses: Responses, # of one model
 ) -> dict[str, np.ndarray]:
@@ -41,7 +41,7 @@ def estimate(
     found = mean_interval(values, seed=seed)
     return Estimate(found.value, found.low, found.high, found.n, label)
 
-# %% ../nbs/api/11_evaluation.ipynb #16e06139
+# %% ../nbs/api/11_evaluation.ipynb #2d346f81
 def guess_baseline(
     responses: Responses, # of one model
 ) -> np.ndarray:
@@ -63,7 +63,7 @@ def _interval(values, label, seed) -> dict:
     found = estimate(values, label, seed)
     return dict(value=found.value, low=found.low, high=found.high, questions=found.n)
 
-# %% ../nbs/api/11_evaluation.ipynb #15e4e337
+# %% ../nbs/api/11_evaluation.ipynb #4c45edd3
 def differences(
     base: Responses,   # the first model
     other: Responses,  # the second, on the same questions
@@ -80,7 +80,7 @@ def differences(
     table["p_holm"] = [table["p"][0], *holm(table["p"][1:].to_numpy())]
     return table
 
-# %% ../nbs/api/11_evaluation.ipynb #85210dcf
+# %% ../nbs/api/11_evaluation.ipynb #d7a33cf3
 def entropy_by_bin(
     models: dict[str, Responses], # by name; the first one's counts make the bins
     bins: np.ndarray,             # bin of each question [N]
@@ -95,7 +95,7 @@ def entropy_by_bin(
             if inside := (bins == i).sum(): rows.append(dict(model=name, bin=label, **_interval(values[bins == i], label, seed)))
     return pd.DataFrame(rows)
 
-# %% ../nbs/api/11_evaluation.ipynb #39870fe3
+# %% ../nbs/api/11_evaluation.ipynb #06f5a334
 @dataclass(frozen=True, eq=False)
 class BeforeAfter:
     "A model before and after training, on the same questions."
@@ -127,7 +127,7 @@ def empty_bins(
     edges = bin_edges(PAPER_BINS, n)
     return [label for i, label in enumerate(bin_labels(edges)) if not (bin_of(counts, edges) == i).any()]
 
-# %% ../nbs/api/11_evaluation.ipynb #49f4930c
+# %% ../nbs/api/11_evaluation.ipynb #7148ce2f
 def points(
     value: float, # a share or a difference of shares
 ) -> str:
@@ -149,6 +149,27 @@ def told_moves(
     rows = table.table().query("questions > 0")
     return [f"{row.bin}: of {row.questions} questions {row.down} fell ({row.down_null:.1f} expected), {row.up} rose "
             f"({row.up_null:.1f} expected), p = {row.p_holm:.2g} after Holm" for row in rows.itertuples()]
+
+def rlvr_verdicts(
+    changes: pd.DataFrame, # `differences` on the test questions
+    pair: BeforeAfter,     # the comparison on the test questions
+    entropy: pd.DataFrame, # `entropy_by_bin` on the test questions
+) -> list[str]:
+    "Paper A's claims of section 4, each with what this run shows of it."
+    accuracy = changes.iloc[0]
+    capability = changes[changes["measure"].str.startswith("pass@")].iloc[0]
+    easy, hard = pair.comparison.by_bin.iloc[-3:], pair.comparison.transitions.table().iloc[1]
+    wide = entropy.pivot(index="bin", columns="model", values="value").dropna()
+    fallen = int((wide.iloc[:, wide.columns.get_loc("base")] > wide.drop(columns="base").iloc[:, 0]).sum())
+    replicated = lambda yes: "**replicates**" if yes else "**does not replicate**"
+    return [
+        f"Accuracy rises: {replicated(accuracy['low'] > 0)}. {told(accuracy)}.",
+        f"Capability does not rise: {replicated(capability['low'] <= 0)}. {told(capability)}.",
+        f"Less difficult questions gain: {replicated((easy['difference_low'] > 0).any())}. Beyond the control: " + "; ".join(
+            f"{row.bin} {points(row.difference)} [{100 * row.difference_low:+.1f}, {100 * row.difference_high:+.1f}]" for row in easy.itertuples()).replace("-", "−") + ".",
+        f"The most difficult solvable questions {hard['bin']} lose, more than chance: {replicated(hard['p_down'] < .05)}. "
+        f"{hard['down']} of {hard['questions']} fell where {hard['down_null']:.1f} were expected, one-sided p = {hard['p_down']:.2g}.",
+        f"Answer entropy falls in every bin: {replicated(fallen == len(wide))}. It is lower after training in {fallen} of {len(wide)} bins."]
 
 def bullets(
     sentences: list[str], # one each

@@ -7,7 +7,7 @@ __all__ = ['VARIANTS', 'CURVES', 'PretrainConfig', 'pack', 'packed_loss', 'learn
            'packed_text', 'train_packed', 'base_model', 'GrpoConfig', 'trl_config', 'make_rollouts', 'make_reward',
            'progress_callback', 'trl_quietly', 'grpo_trainer', 'last_checkpoint', 'grpo', 'training_point']
 
-# %% ../nbs/api/07_training.ipynb #c0ee60d9
+# %% ../nbs/api/07_training.ipynb #f6a350cf
 import json, math, os, shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from .prompts import render
 from .tasks.base import ERROR, RIGHT, Question, Task
 from .tasks.kinship import Kinship, pretraining_text
 
-# %% ../nbs/api/07_training.ipynb #ede16cd4
+# %% ../nbs/api/07_training.ipynb #f6bd8ad9
 class PretrainConfig(BaseModel):
     "How a lab base model is trained."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,7 +57,7 @@ def pack(
         ids[r, :len(flat)], part[r, :len(flat)], position[r, :len(flat)] = zip(*flat)
     return ids, part, position
 
-# %% ../nbs/api/07_training.ipynb #2e7688b4
+# %% ../nbs/api/07_training.ipynb #d2472ee1
 def packed_loss(
     model,       # a causal model
     ids,         # [rows, row] token ids
@@ -80,7 +80,7 @@ def learning_rate(
     cosine = .5 * (1 + math.cos(math.pi * step / config.steps))
     return config.learning_rate * min(1, (step + 1) / config.warmup) * (.05 + .95 * cosine)
 
-# %% ../nbs/api/07_training.ipynb #8fd384f6
+# %% ../nbs/api/07_training.ipynb #9b8ead90
 def save_state(
     path: Path,  # a safetensors file
     model,       # its parameters
@@ -112,7 +112,7 @@ def load_state(
         optimizer.state[value] = {"step": torch.tensor(float(step)), **{m: state[f"{m}.{name}"] for m in ("exp_avg", "exp_avg_sq")}}
     return step
 
-# %% ../nbs/api/07_training.ipynb #dda35775
+# %% ../nbs/api/07_training.ipynb #befb5427
 def packed_text(
     world_task: Kinship,    # whose text
     tokenizer,              # of the model
@@ -162,7 +162,7 @@ def base_model(
     world = {k: v for k, v in world_task.world.config.model_dump(mode="json").items() if k not in ("train_questions", "test_questions")}
     return made("base", dict(world=world, size=size.model_dump(), train=config.model_dump(), code=1), make)
 
-# %% ../nbs/api/07_training.ipynb #e33b8a28
+# %% ../nbs/api/07_training.ipynb #eb3307b9
 VARIANTS = {"grpo": dict(scale_rewards="group", loss_type="grpo"), "dr_grpo": dict(scale_rewards="none", loss_type="dr_grpo")}
 CURVES = {"reward": "reward", "frac_reward_zero_std": "groups without gradient", "entropy": "token entropy",
           "completions/mean_length": "response length", "grad_norm": "gradient norm"}
@@ -199,16 +199,17 @@ def trl_config(
     try: return GRPOConfig(**fields | VARIANTS[config.variant] | config.trl)
     except TypeError as error: raise UserError(f"TRL's GRPOConfig: {error}") from error
 
-# %% ../nbs/api/07_training.ipynb #564ecdd4
+# %% ../nbs/api/07_training.ipynb #f69bb0be
 def make_rollouts(
-    config: GrpoConfig, # temperature, length, seed
+    config: GrpoConfig, # length, seed
 ):
     "The `rollout_func` with which TRL asks for responses: our sampler on the model as it is at this step."
     def rollout(prompts: list[str], trainer) -> dict:
         from rlvd_nb.sampling import Request, SamplingParams, TransformersSampler
         sampler = TransformersSampler(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
         seed = derive_seed("rollout", config.seed, trainer.state.global_step, trainer.accelerator.process_index)
-        params = SamplingParams(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed)
+        asked = trainer.args
+        params = SamplingParams(asked.temperature, asked.top_k, asked.top_p, config.max_tokens, seed)
         requests = [Request(prompt, 0, count) for prompt, count in Counter(prompts).items()]
         pool = {}
         for batch in sampler.sample(requests, params):
@@ -230,7 +231,7 @@ def make_reward(
         return [None if grade.verdict == ERROR else float(grade.verdict == RIGHT) for grade in grades]
     return verified
 
-# %% ../nbs/api/07_training.ipynb #91d781f6
+# %% ../nbs/api/07_training.ipynb #d51dc909
 def progress_callback(
     label: str, # for the progress bar
 ):
@@ -256,7 +257,7 @@ def trl_quietly() -> Iterator[None]:
         if before is None: del os.environ["TRL_EXPERIMENTAL_SILENCE"]
         else: os.environ["TRL_EXPERIMENTAL_SILENCE"] = before
 
-# %% ../nbs/api/07_training.ipynb #2672e125
+# %% ../nbs/api/07_training.ipynb #99bb0597
 def grpo_trainer(
     base: Path,                    # the model's folder
     task: Task,                    # the verifier
