@@ -6,7 +6,7 @@
 __all__ = ['disk_errors', 'replacing', 'write_text', 'write_json', 'checksum', 'checksums', 'address', 'damage', 'set_aside',
            'locked', 'made', 'inventory', 'remove']
 
-# %% ../nbs/api/01_artifacts.ipynb #fcfe3004
+# %% ../nbs/api/01_artifacts.ipynb #7d86c10a
 import contextlib, errno, hashlib, json, os, shutil, uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from .project import UserError, digest, store_dir
 
-# %% ../nbs/api/01_artifacts.ipynb #57eafb88
+# %% ../nbs/api/01_artifacts.ipynb #788e16ea
 @contextlib.contextmanager
 def disk_errors(
     path: Path, # what is being written
@@ -23,7 +23,7 @@ def disk_errors(
     "Turn a full, read-only or forbidden disk into one clear line."
     try: yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM): raise
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR): raise
         raise UserError(f"cannot write {path}: {os.strerror(error.errno).lower()}; "
                         "make room or permit it, or set RLVD_OUT to another folder") from error
 
@@ -56,7 +56,7 @@ def write_json(
     "Write `value` as indented JSON, whole or not at all."
     return write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
-# %% ../nbs/api/01_artifacts.ipynb #f5b7ce33
+# %% ../nbs/api/01_artifacts.ipynb #ca34b69f
 def checksum(
     path: Path, # a file
 ) -> str:
@@ -70,7 +70,7 @@ def checksums(
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
     return {str(path.relative_to(folder)): checksum(path) for path in files}
 
-# %% ../nbs/api/01_artifacts.ipynb #ccff1894
+# %% ../nbs/api/01_artifacts.ipynb #4a867a8f
 def address(
     kind: str, # what it is, for people: "base", "grpo"
     key: dict, # everything that determines the result
@@ -90,7 +90,7 @@ def damage(
     changed = sorted(name for name, value in recorded.items() if checksum(folder / name) != value)
     return f"{changed[0]} is not what was written" if changed else None
 
-# %% ../nbs/api/01_artifacts.ipynb #e075e728
+# %% ../nbs/api/01_artifacts.ipynb #28d1ebda
 def set_aside(
     path: Path, # a damaged file or folder
     why: str,   # what is wrong with it
@@ -115,7 +115,7 @@ def locked(
     try: yield
     finally: lock.release()
 
-# %% ../nbs/api/01_artifacts.ipynb #5637c364
+# %% ../nbs/api/01_artifacts.ipynb #1d1710d0
 def made(
     kind: str,                     # what it is, for people: "base", "grpo"
     key: dict,                     # everything that determines the result
@@ -135,7 +135,7 @@ def made(
             work.rename(folder)
     return folder
 
-# %% ../nbs/api/01_artifacts.ipynb #b262ef3f
+# %% ../nbs/api/01_artifacts.ipynb #7dde56be
 def inventory() -> list[dict]:
     "Every artifact of the store: kind, name, size in bytes and state."
     folders = sorted(path for kind in store_dir().glob("*") if kind.is_dir() for path in kind.iterdir() if path.is_dir())

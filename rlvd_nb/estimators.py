@@ -9,14 +9,14 @@ __all__ = ['whole_numbers', 'check_counts', 'finite_values', 'pass_at_k', 'pass_
            'shuffled_gold', 'Estimate', 'replicate_blocks', 'bootstrap_means', 'mean_interval', 'Band',
            'band_from_replicates', 'simultaneous_band']
 
-# %% ../nbs/api/08_estimators.ipynb #9f20da40
+# %% ../nbs/api/08_estimators.ipynb #2f564bce
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy import special, stats
 from statsmodels.stats.proportion import proportion_confint
 
-# %% ../nbs/api/08_estimators.ipynb #d3bd1a1c
+# %% ../nbs/api/08_estimators.ipynb #0e6d0d5c
 def whole_numbers(
     values,       # a number or an array of any shape
     name: str,    # what they are, for the error message
@@ -31,7 +31,7 @@ def whole_numbers(
     if (array < low).any(): raise ValueError(f"{name} must be at least {low}, got {array.min()}")
     return array.astype(np.int64)
 
-# %% ../nbs/api/08_estimators.ipynb #689cbd6b
+# %% ../nbs/api/08_estimators.ipynb #ba878197
 def check_counts(
     counts, # right answers to each question [N]
     n: int, # samples drawn a question
@@ -42,7 +42,7 @@ def check_counts(
     if counts.max() > n: raise ValueError(f"counts must be at most n={n}, got {counts.max()}")
     return counts
 
-# %% ../nbs/api/08_estimators.ipynb #137637ba
+# %% ../nbs/api/08_estimators.ipynb #48db4e3e
 def finite_values(
     values,               # an array of numbers or booleans
     name: str = "values", # what they are, for the error message
@@ -55,7 +55,7 @@ def finite_values(
     if not np.isfinite(array).all(): raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
     return array
 
-# %% ../nbs/api/08_estimators.ipynb #dd848f6d
+# %% ../nbs/api/08_estimators.ipynb #3b4cd66e
 def _checked(n, c, k) -> tuple:
     "n, c, k as whole numbers of one shape, or ValueError."
     n, c, k = np.broadcast_arrays(whole_numbers(n, "n", 1), whole_numbers(c, "c"), whole_numbers(k, "k", 1))
@@ -68,7 +68,7 @@ def _plain(value):
     "A float where the input held no arrays, otherwise the array."
     return float(value) if np.ndim(value) == 0 else value
 
-# %% ../nbs/api/08_estimators.ipynb #53ca9045
+# %% ../nbs/api/08_estimators.ipynb #625a2d87
 def pass_at_k(
     n, # samples drawn a question
     c, # right ones among them
@@ -84,7 +84,7 @@ def pass_at_k(
                  + (special.gammaln(n - k + 1) - special.gammaln(missed + 1)))
     return _plain(np.where(n - c < k, 1.0, np.clip(-np.expm1(log_ratio), 0, 1)))
 
-# %% ../nbs/api/08_estimators.ipynb #e92caf03
+# %% ../nbs/api/08_estimators.ipynb #7a0b8d51
 def pass_at_k_table(
     n: int, # samples drawn a question
     ks,     # values of k [K]
@@ -101,7 +101,7 @@ def pass_at_k_curve(
     counts = check_counts(counts, n)
     return pass_at_k_table(n, np.arange(1, n + 1) if ks is None else ks)[counts]
 
-# %% ../nbs/api/08_estimators.ipynb #1452d5a2
+# %% ../nbs/api/08_estimators.ipynb #5e1804b8
 def _subset_chances(n, c, k) -> tuple:
     "P(J = j) for j = 0 to the largest k, on a new last axis; and j and k shaped to go with it."
     n, c, k = (x[..., None] for x in _checked(n, c, k))
@@ -128,7 +128,7 @@ def pass_hat_k(
     "Chance that k samples are all right: C(c, k) / C(n, k). ValueError as pass_at_k. Source: τ-bench, arXiv 2406.12045."
     return g_pass_at_k(n, c, k, tau=1.0)
 
-# %% ../nbs/api/08_estimators.ipynb #0d878baf
+# %% ../nbs/api/08_estimators.ipynb #af1bd072
 def mg_pass_at_k(
     n, # samples drawn a question
     c, # right ones among them
@@ -142,7 +142,7 @@ def mg_pass_at_k(
     chances, j, k = _subset_chances(n, c, k)
     return _plain(np.clip((chances * np.maximum(j - (k + 1) // 2, 0)).sum(-1) * 2 / k[..., 0], 0, 1))
 
-# %% ../nbs/api/08_estimators.ipynb #27b047d6
+# %% ../nbs/api/08_estimators.ipynb #bef95065
 def cover_at_tau(
     p,    # success rate of each question [N]
     taus, # thresholds, a number or [T]
@@ -152,7 +152,7 @@ def cover_at_tau(
     if p.min() < 0 or p.max() > 1: raise ValueError(f"p must be between 0 and 1, got {p.min()} to {p.max()}")
     return _plain((p[:, None] >= np.atleast_1d(taus) - 1e-12).mean(0).reshape(taus.shape)) # 3/10 counts as 0.3
 
-# %% ../nbs/api/08_estimators.ipynb #880977ac
+# %% ../nbs/api/08_estimators.ipynb #778318a7
 def _election(
     votes: np.ndarray, # votes for each candidate [draws, candidates]
     right: np.ndarray, # whether (or how often) a candidate's votes are right [candidates]
@@ -169,7 +169,7 @@ def _maj_of_question(answers, right, k, draws, rng) -> float:
     voting = codes >= 0 # subsets are drawn before the unparsed leave: they take up places, not votes
     return _election(subsets[:, voting], share[voting]) if voting.any() else 0.0
 
-# %% ../nbs/api/08_estimators.ipynb #34114813
+# %% ../nbs/api/08_estimators.ipynb #94c1b7f9
 def maj_at_k(
     answers,           # whole-number code of each final answer [N, n]; -1 is unparsed
     right,             # whether each is right [N, n]
@@ -188,7 +188,7 @@ def maj_at_k(
     rng = np.random.default_rng(seed)
     return np.array([_maj_of_question(*row, k, draws, rng) for row in zip(answers, right)])
 
-# %% ../nbs/api/08_estimators.ipynb #e99fe5c2
+# %% ../nbs/api/08_estimators.ipynb #08dff812
 def answer_entropy(
     answers,                 # whole-number code of each final answer [N, n]; -1 is unparsed, one class
     correction: str = "none", # "none" (plug-in) or "miller-madow"
@@ -201,9 +201,9 @@ def answer_entropy(
     n = answers.shape[1]
     votes = [np.unique(row, return_counts=True)[1] for row in answers]
     bias = np.array([(len(v) - 1) / (2 * n) for v in votes]) if correction == "miller-madow" else 0
-    return np.array([stats.entropy(v) for v in votes]) + bias
+    return np.array([special.entr(v / n).sum() for v in votes]) + bias
 
-# %% ../nbs/api/08_estimators.ipynb #832df5cc
+# %% ../nbs/api/08_estimators.ipynb #612afd23
 def _proportion(successes, n, confidence, method) -> tuple:
     "Interval of a proportion by statsmodels, after checking the counts."
     n, successes = whole_numbers(n, "n", 1), whole_numbers(successes, "successes")
@@ -228,7 +228,7 @@ def clopper_pearson(
     "Clopper and Pearson's interval of a proportion: (low, high), never too narrow. ValueError if successes > n."
     return _proportion(successes, n, confidence, "beta")
 
-# %% ../nbs/api/08_estimators.ipynb #abf83638
+# %% ../nbs/api/08_estimators.ipynb #0de42d56
 def beta_posterior(
     c,                        # right samples, a number or an array
     n,                        # samples drawn
@@ -251,7 +251,7 @@ def zero_success_bound(
     if not 0 < alpha < 1: raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
     return _plain(-np.expm1(np.log(alpha / questions) / n))
 
-# %% ../nbs/api/08_estimators.ipynb #f09d3ef8
+# %% ../nbs/api/08_estimators.ipynb #76e5f507
 def guess_pass_at_k(
     g, # chance that one guess is right (or that the verifier accepts a wrong answer), a number or an array
     k, # samples allowed
@@ -268,7 +268,7 @@ def uniform_guess(
     "Chance that a uniform guess is right: 1 / choices."
     return _plain(1 / whole_numbers(choices, "choices", 1))
 
-# %% ../nbs/api/08_estimators.ipynb #c0b75401
+# %% ../nbs/api/08_estimators.ipynb #3961f24c
 def _answers_and_gold(answers, gold) -> tuple:
     "Checked answers [N, n] and gold [N] of at least two questions."
     answers, gold = whole_numbers(answers, "answers", -1), whole_numbers(gold, "gold")
@@ -289,7 +289,7 @@ def marginal_guess(
     own = (answers == gold[:, None]).sum(1)
     return (everywhere - own) / (answers.size - answers.shape[1])
 
-# %% ../nbs/api/08_estimators.ipynb #502e5e47
+# %% ../nbs/api/08_estimators.ipynb #e06ea820
 def shuffled_gold(
     answers,          # whole-number code of each final answer [N, n]; -1 is unparsed and hits nothing
     gold,             # code of each question's right answer [N]
@@ -306,7 +306,7 @@ def shuffled_gold(
         shares += (answers == other[:, None]).mean(1)
     return shares / draws
 
-# %% ../nbs/api/08_estimators.ipynb #35c72e17
+# %% ../nbs/api/08_estimators.ipynb #cd990f85
 @dataclass(frozen=True)
 class Estimate:
     "A value with its interval."
@@ -322,7 +322,7 @@ class Estimate:
         "The fields, for a row of a table."
         return asdict(self)
 
-# %% ../nbs/api/08_estimators.ipynb #1ebbe1ba
+# %% ../nbs/api/08_estimators.ipynb #326226dc
 def replicate_blocks(
     replicates: int, # replicates in all
     width: int,      # numbers each one needs
@@ -343,7 +343,7 @@ def bootstrap_means(
     return np.concatenate([rng.multinomial(questions, fair, size=block) @ values / questions
                            for block in replicate_blocks(int(whole_numbers(replicates, "replicates", 1)), questions)])
 
-# %% ../nbs/api/08_estimators.ipynb #1f7e6c26
+# %% ../nbs/api/08_estimators.ipynb #f31aeea9
 def mean_interval(
     values,                   # one value a question [N]
     replicates: int = 10_000, # bootstrap replicates
@@ -359,7 +359,7 @@ def mean_interval(
     low, high = np.quantile(bootstrap_means(values, replicates, seed), [(1 - confidence) / 2, (1 + confidence) / 2])
     return Estimate(float(values.mean()), float(low), float(high), len(values), label)
 
-# %% ../nbs/api/08_estimators.ipynb #f9150f22
+# %% ../nbs/api/08_estimators.ipynb #32e34d27
 @dataclass(frozen=True)
 class Band:
     "A curve with a simultaneous band: with the stated confidence all of it lies inside."
@@ -385,7 +385,7 @@ def band_from_replicates(
     low, high = (np.clip(edge, *clip) if clip else edge for edge in (value - reach, value + reach))
     return Band(np.asarray(ks), np.asarray(value), low, high, n)
 
-# %% ../nbs/api/08_estimators.ipynb #003a2f68
+# %% ../nbs/api/08_estimators.ipynb #0eccda52
 def simultaneous_band(
     curves,                   # one curve a question [N, K]
     ks,                       # where they were taken [K]

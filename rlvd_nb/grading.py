@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['SERVED', 'BATCH', 'work_key', 'distinct_work', 'failed', 'grade_one', 'resident_peak', 'limit_memory', 'limit_cpu',
-           'start_worker', 'grade_batch', 'ready', 'main_hidden', 'CleanProcess', 'CleanContext', 'check_importable',
-           'Limits', 'default_workers', 'bounded_pool', 'Ledger', 'drain', 'grade_pooled', 'grade_pairs',
-           'verdict_counts', 'check_golds']
+           'die_with_parent', 'start_worker', 'grade_batch', 'ready', 'main_hidden', 'CleanProcess', 'CleanContext',
+           'check_importable', 'Limits', 'default_workers', 'bounded_pool', 'Ledger', 'drain', 'grade_pooled',
+           'grade_pairs', 'verdict_counts', 'check_golds']
 
-# %% ../nbs/api/03_grading.ipynb #9562e76d
-import contextlib, multiprocessing, os, queue, resource, signal, sys, time, types
+# %% ../nbs/api/03_grading.ipynb #f2399d68
+import contextlib, multiprocessing, os, queue, resource, signal, sys, threading, time, types
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from .project import UserError
 from .tasks.base import ERROR, RIGHT, VERDICTS, Grade, Question, Task
 
-# %% ../nbs/api/03_grading.ipynb #c8c1ae01
+# %% ../nbs/api/03_grading.ipynb #24c4ce9b
 def work_key(
     task: Task,         # who judges
     question: Question, # what was asked
@@ -44,7 +44,7 @@ def distinct_work(
         if number == len(first): first.append(pair)
     return first, numbers
 
-# %% ../nbs/api/03_grading.ipynb #4ffe3ceb
+# %% ../nbs/api/03_grading.ipynb #5e0ba2e5
 def failed(
     task: Task,      # who was to judge
     completion: str, # the response's text
@@ -62,7 +62,7 @@ def grade_one(
     try: return task.grade(question, completion)
     except Exception: return failed(task, completion)
 
-# %% ../nbs/api/03_grading.ipynb #861e06f9
+# %% ../nbs/api/03_grading.ipynb #fe27e58b
 SERVED = {} # in a worker: the task, and the resident size beyond which it must not be believed
 
 def resident_peak() -> int:
@@ -88,22 +88,28 @@ def limit_cpu(
     wanted, hard = int(spent.ru_utime + spent.ru_stime + seconds) + 1, resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
+def die_with_parent() -> None:
+    "In a thread of a worker: wait for the parent's end."
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGKILL)
+
 def start_worker(
     task: Task,     # whom the worker serves
     memory_mb: int, # how much it may add to what it has
 ) -> None:
     "What a worker does first."
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=die_with_parent, daemon=True).start()
     limit_memory(memory_mb)
     SERVED.update(task=task, believable=resident_peak() + .75 * memory_mb * 2**20)
 
-# %% ../nbs/api/03_grading.ipynb #50c4a83c
+# %% ../nbs/api/03_grading.ipynb #f2cee5d3
 def grade_batch(
     batch: list[tuple[Question, str]], # questions and completions
     seconds: float,                    # time limit of one judgement
 ) -> list[Grade]:
     "In a worker: the grades of the first ones of a batch, of all when they are quick."
-    limit_cpu(3 * seconds)
+    limit_cpu(2 * seconds)
     grades, until = [], time.monotonic() + seconds / 2
     for question, completion in batch:
         if grades and time.monotonic() > until: break
@@ -115,7 +121,7 @@ def ready() -> bool:
     "In a worker: it has started."
     return "task" in SERVED
 
-# %% ../nbs/api/03_grading.ipynb #0375b437
+# %% ../nbs/api/03_grading.ipynb #e296e9f3
 @contextlib.contextmanager
 def main_hidden() -> Iterator[None]:
     "While a worker starts, let it see no main module to import."
@@ -141,7 +147,7 @@ def check_importable(
     if type(task).__module__ == "__main__":
         raise UserError(f"task {task.name!r} is defined in a notebook or script; workers import it, so put its class in a module")
 
-# %% ../nbs/api/03_grading.ipynb #fe5c9072
+# %% ../nbs/api/03_grading.ipynb #2df86184
 @dataclass(frozen=True)
 class Limits:
     "What grading may use."
@@ -176,7 +182,7 @@ def bounded_pool(
         pool.stop()
         pool.join()
 
-# %% ../nbs/api/03_grading.ipynb #a554788b
+# %% ../nbs/api/03_grading.ipynb #d4e89b36
 BATCH = 32 # pairs a batch, at most
 
 class Ledger:
@@ -207,7 +213,7 @@ class Ledger:
         elif len(batch) > 1: self.waiting.extendleft(batch[i:i + 1] for i in reversed(range(len(batch))))
         else: self.record(batch, [failed(self.task, self.pairs[batch.start][1])])
 
-# %% ../nbs/api/03_grading.ipynb #d9e2ca58
+# %% ../nbs/api/03_grading.ipynb #db7c4f68
 def drain(
     pool: ProcessPool,           # started workers
     ledger: Ledger,              # what is to be done
@@ -247,7 +253,7 @@ def grade_pooled(
             if ledger.done == before: raise RuntimeError(f"grading of task {task.name!r} stands still; no worker answers") from error
     return ledger.grades
 
-# %% ../nbs/api/03_grading.ipynb #380883c2
+# %% ../nbs/api/03_grading.ipynb #dcf49d49
 def grade_pairs(
     task: Task,                            # who judges
     pairs: Sequence[tuple[Question, str]], # questions and completions
@@ -274,7 +280,7 @@ def verdict_counts(
     if unknown := set(counts) - set(VERDICTS): raise UserError(f"unknown verdict {sorted(unknown)[0]!r}; there are: {', '.join(VERDICTS)}")
     return {verdict: counts[verdict] for verdict in VERDICTS}
 
-# %% ../nbs/api/03_grading.ipynb #21953159
+# %% ../nbs/api/03_grading.ipynb #69a54257
 def check_golds(
     task: Task,                    # who judges; without a `gold_response` nothing is left out
     questions: Sequence[Question], # questions about to be used

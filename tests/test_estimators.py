@@ -224,7 +224,7 @@ def test_bootstrap_matches_the_naive_loop():
     naive = np.array([values[rng.integers(80, size=80)].mean(0) for _ in range(4000)])
     quick = e.bootstrap_means(values, 4000)
     assert quick.shape == (4000, 3) and np.allclose(quick.mean(0), naive.mean(0), atol=0.005)
-    assert np.allclose(np.cov(quick.T), np.cov(naive.T), rtol=0.15)
+    assert np.allclose(np.cov(quick.T), np.cov(naive.T), atol=2e-4)  # variances are near 0.0015
     assert e.bootstrap_means(values[:, 0], 4000) == pytest.approx(quick[:, 0])  # same seed, same questions
 
 

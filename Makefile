@@ -1,0 +1,40 @@
+# Two commands of a fresh machine: `make paper` and `make test`. Both make the environment from the lock if it is missing.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+# Threads that wait for each other give the core away instead of spinning on it: the same speed on an idle machine,
+# many times the speed on a busy one.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: paper test env lab notebooks bench clean
+
+paper: env  ## run the sections in the lab setting; figures/ and out/report/index.html
+	$(BIN)/rlvd paper
+
+test: env  ## notebooks, the in-sync check, pytest
+	$(BIN)/nbdev_test --n_workers 1
+	$(BIN)/python tests/in_sync.py
+	$(BIN)/python -m pytest
+
+env: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "rlvd_nb needs Python 3.11 or 3.12; found neither (set PYTHON=/path/to/python)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+lab: env  ## open the notebooks
+	$(BIN)/jupyter lab nbs
+
+notebooks: env  ## after editing a library notebook: export the modules, clean the notebooks
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+
+bench: env  ## print the benchmark tables
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:  ## remove what can be made again
+	rm -rf $(VENV) out build *.egg-info

@@ -1,0 +1,54 @@
+"""What every test can have: a store of its own, the real command line, a tiny real-model checkpoint, the real data if it is there."""
+import os, subprocess, sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = next((path for path in (Path(os.environ.get("RLVD_DATA", "")), ROOT.parent / "shared" / "data") if str(path) != "." and path.is_dir()), None)
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch):
+    "Nothing is downloaded by a test."
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    "An empty store."
+    monkeypatch.setenv("RLVD_OUT", str(tmp_path / "out"))
+    return tmp_path / "out"
+
+
+@pytest.fixture(scope="session")
+def shared_store(tmp_path_factory):
+    "A store that the tests of one session share, so that the smoke models are trained once."
+    return tmp_path_factory.mktemp("shared") / "out"
+
+
+@pytest.fixture(scope="session")
+def data():
+    "Real benchmark records."
+    if DATA is None: pytest.skip("no real data: set RLVD_DATA to a folder with math500.jsonl")
+    return DATA
+
+
+def command(*arguments, out: Path, cwd: Path = ROOT, timeout: int = 240, **environment) -> subprocess.CompletedProcess:
+    "Run a command of this environment, such as rlvd or papermill, as a user would."
+    program = Path(sys.executable).with_name(arguments[0])
+    env = os.environ | dict(RLVD_OUT=str(out), HF_HUB_OFFLINE="1") | environment
+    return subprocess.run([str(program), *map(str, arguments[1:])], capture_output=True, text=True, cwd=cwd, timeout=timeout, env=env)
+
+
+@pytest.fixture
+def rlvd(store):
+    "The `rlvd` command on an empty store."
+    return lambda *arguments, **options: command("rlvd", *arguments, **dict(out=store) | options)
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen2(tmp_path_factory):
+    "A Qwen2 of a few thousand parameters with a byte-level BPE tokenizer, as a user's local checkpoint would be."
+    from tiny_checkpoint import make
+    return make(tmp_path_factory.mktemp("tiny") / "qwen2")

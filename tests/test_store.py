@@ -1,0 +1,140 @@
+"""Samples are made once, survive a kill, and are never used when damaged."""
+import os, signal, subprocess, sys, time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlvd_nb import artifacts
+from rlvd_nb.artifacts import made, replacing, write_text
+from rlvd_nb.models import LabModelConfig, new_model, save, word_tokenizer
+from rlvd_nb.project import UserError
+from rlvd_nb.sampling import SamplingParams
+from rlvd_nb.store import read_parts, respond
+from rlvd_nb.tasks.kinship import task as kinship
+
+TASK = kinship(entities=40, train_questions=30, test_questions=30)
+PARAMS = SamplingParams(max_tokens=8)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    tokenizer = word_tokenizer(TASK.world.vocabulary, TASK.world.relations)
+    return save(new_model(LabModelConfig(width=16, layers=1, heads=2, hidden=16), tokenizer, 0), tokenizer, tmp_path_factory.mktemp("model"))
+
+
+def nothing_to_do(_): raise AssertionError("something was sampled although nothing is missing")
+
+
+def test_more_samples_are_added_to_those_there(store, model):
+    questions = TASK.questions("test")
+    some = respond(model, TASK, questions[:6], 8, PARAMS)
+    more = respond(model, TASK, questions, 16, PARAMS)
+    assert len(more) == 16 * len(questions)
+    both = more[more["question_id"].isin(some["question_id"]) & (more["sample_index"] < 8)].reset_index(drop=True)
+    assert both["completion"].tolist() == some["completion"].tolist()
+    assert respond(model, TASK, questions, 16, PARAMS, sampler=nothing_to_do).equals(more)
+    fresh = os.environ["RLVD_OUT"] + "-fresh"
+    os.environ["RLVD_OUT"] = fresh
+    assert respond(model, TASK, questions, 16, PARAMS).equals(more)  # the same as if made at once
+
+
+@pytest.mark.parametrize("harm", [lambda b: b[:-30], lambda b: b[:40] + bytes([b[40] ^ 1]) + b[41:], lambda b: b""])
+def test_damage_is_found_and_made_again(store, model, harm, capsys):
+    questions = TASK.questions("test")[:5]
+    before = respond(model, TASK, questions, 4, PARAMS)
+    part = sorted(store.glob("store/samples/*/*.parquet"))[0]
+    part.write_bytes(harm(part.read_bytes()))
+    assert respond(model, TASK, questions, 4, PARAMS).equals(before)
+    assert "is damaged" in capsys.readouterr().out
+    assert len(list(part.parent.glob("*.damaged-*"))) == 1
+
+
+def test_damaged_verdicts_are_made_again(store, model):
+    questions = TASK.questions("test")[:5]
+    before = respond(model, TASK, questions, 4, PARAMS)
+    part, = store.glob("store/verdicts/*/*.parquet")
+    part.write_bytes(part.read_bytes()[:-9])
+    assert respond(model, TASK, questions, 4, PARAMS).equals(before)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from rlvd_nb.sampling import SamplingParams, TransformersSampler
+from rlvd_nb.models import load
+from rlvd_nb.store import respond
+from rlvd_nb.tasks.kinship import task
+class Slow(TransformersSampler):
+    def sample(self, requests, params):
+        for batch in super().sample(requests, params):
+            yield batch
+            time.sleep(.3)
+kinship = task(entities=40, train_questions=30, test_questions=30)
+respond(Path(sys.argv[1]), kinship, kinship.questions("test"), 32, SamplingParams(max_tokens=8), sampler=lambda f: Slow(*load(f), memory=200_000))
+"""
+
+
+def test_a_killed_run_goes_on(store, model):
+    "kill -9 in the middle of sampling: nothing but the batch in flight is lost, and the end is the same."
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(model)], env=os.environ | dict(RLVD_OUT=str(store)))
+    deadline = time.time() + 120
+    while len(list(store.glob("store/samples/*/*.parquet"))) < 2 and time.time() < deadline: time.sleep(.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    folder, = store.glob("store/samples/*/")
+    there = len(read_parts(folder, []))
+    assert 0 < there < 32 * 30
+    questions = TASK.questions("test")
+    resumed = respond(model, TASK, questions, 32, PARAMS)
+    os.environ["RLVD_OUT"] = str(store) + "-fresh"
+    assert respond(model, TASK, questions, 32, PARAMS)["completion"].tolist() == resumed["completion"].tolist()
+
+
+def test_a_sample_says_what_made_it(store, model):
+    row = respond(model, TASK, TASK.questions("test")[:2], 2, PARAMS).iloc[0]
+    assert {"question_id", "sample_index", "completion", "tokens", "logprob", "finished", "verdict", "answer", "chain", "model", "task", "grader", "seed"} <= set(row.index)
+
+
+def test_a_failed_make_leaves_nothing_under_the_name(store):
+    def fail(folder):
+        write_text(folder / "half.txt", "half")
+        raise RuntimeError("stopped")
+    with pytest.raises(RuntimeError): made("thing", dict(a=1), fail)
+    assert not artifacts.address("thing", dict(a=1)).exists()
+    whole = made("thing", dict(a=1), lambda folder: write_text(folder / "whole.txt", (folder / "half.txt").read_text() + "way"))
+    assert (whole / "whole.txt").read_text() == "halfway"  # what the first try left was there to go on from
+
+
+@pytest.mark.parametrize("number", [28, 30, 13, 20])
+def test_trouble_with_the_disk_is_one_line(tmp_path, monkeypatch, number):
+    write_text(tmp_path / "a.txt", "old")
+    def broken(*_): raise OSError(number, os.strerror(number))
+    monkeypatch.setattr(artifacts.os, "fsync", broken)
+    with pytest.raises(UserError, match="cannot write .*a.txt"): write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_for_real(tmp_path, model, monkeypatch):
+    "A file system of 300 kB: sampling ends in one line, what was written stays whole."
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs more rights than this machine gives")
+    try:
+        monkeypatch.setenv("RLVD_OUT", str(disk / "out"))
+        (disk / "filler").write_bytes(b"x" * 270_000)
+        with pytest.raises(UserError, match="no space left on device"): respond(model, TASK, TASK.questions("test"), 512, PARAMS)
+        assert not list(disk.rglob("*.part"))
+        (disk / "filler").unlink()
+        assert len(respond(model, TASK, TASK.questions("test")[:3], 4, PARAMS)) == 12
+    finally: subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_replacing_survives_an_interrupt(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "a.txt") as path:
+        path.write_text("ne")
+        raise KeyboardInterrupt
+    assert (tmp_path / "a.txt").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
