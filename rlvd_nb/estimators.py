@@ -9,14 +9,14 @@ __all__ = ['whole_numbers', 'check_counts', 'finite_values', 'pass_at_k', 'pass_
            'shuffled_gold', 'Estimate', 'replicate_blocks', 'bootstrap_means', 'mean_interval', 'Band',
            'band_from_replicates', 'simultaneous_band']
 
-# %% ../nbs/api/08_estimators.ipynb #2f564bce
+# %% ../nbs/api/08_estimators.ipynb #87a51c0f
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy import special, stats
 from statsmodels.stats.proportion import proportion_confint
 
-# %% ../nbs/api/08_estimators.ipynb #0e6d0d5c
+# %% ../nbs/api/08_estimators.ipynb #3788fbf7
 def whole_numbers(
     values,       # a number or an array of any shape
     name: str,    # what they are, for the error message
@@ -31,7 +31,7 @@ def whole_numbers(
     if (array < low).any(): raise ValueError(f"{name} must be at least {low}, got {array.min()}")
     return array.astype(np.int64)
 
-# %% ../nbs/api/08_estimators.ipynb #ba878197
+# %% ../nbs/api/08_estimators.ipynb #fe187df9
 def check_counts(
     counts, # right answers to each question [N]
     n: int, # samples drawn a question
@@ -42,7 +42,7 @@ def check_counts(
     if counts.max() > n: raise ValueError(f"counts must be at most n={n}, got {counts.max()}")
     return counts
 
-# %% ../nbs/api/08_estimators.ipynb #48db4e3e
+# %% ../nbs/api/08_estimators.ipynb #d8186c50
 def finite_values(
     values,               # an array of numbers or booleans
     name: str = "values", # what they are, for the error message
@@ -55,7 +55,7 @@ def finite_values(
     if not np.isfinite(array).all(): raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
     return array
 
-# %% ../nbs/api/08_estimators.ipynb #3b4cd66e
+# %% ../nbs/api/08_estimators.ipynb #298ffa96
 def _checked(n, c, k) -> tuple:
     "n, c, k as whole numbers of one shape, or ValueError."
     n, c, k = np.broadcast_arrays(whole_numbers(n, "n", 1), whole_numbers(c, "c"), whole_numbers(k, "k", 1))
@@ -68,7 +68,7 @@ def _plain(value):
     "A float where the input held no arrays, otherwise the array."
     return float(value) if np.ndim(value) == 0 else value
 
-# %% ../nbs/api/08_estimators.ipynb #625a2d87
+# %% ../nbs/api/08_estimators.ipynb #2a7dc1ab
 def pass_at_k(
     n, # samples drawn a question
     c, # right ones among them
@@ -84,7 +84,7 @@ def pass_at_k(
                  + (special.gammaln(n - k + 1) - special.gammaln(missed + 1)))
     return _plain(np.where(n - c < k, 1.0, np.clip(-np.expm1(log_ratio), 0, 1)))
 
-# %% ../nbs/api/08_estimators.ipynb #7a0b8d51
+# %% ../nbs/api/08_estimators.ipynb #2d6e8171
 def pass_at_k_table(
     n: int, # samples drawn a question
     ks,     # values of k [K]
@@ -101,7 +101,7 @@ def pass_at_k_curve(
     counts = check_counts(counts, n)
     return pass_at_k_table(n, np.arange(1, n + 1) if ks is None else ks)[counts]
 
-# %% ../nbs/api/08_estimators.ipynb #5e1804b8
+# %% ../nbs/api/08_estimators.ipynb #dd982497
 def _subset_chances(n, c, k) -> tuple:
     "P(J = j) for j = 0 to the largest k, on a new last axis; and j and k shaped to go with it."
     n, c, k = (x[..., None] for x in _checked(n, c, k))
@@ -128,7 +128,7 @@ def pass_hat_k(
     "Chance that k samples are all right: C(c, k) / C(n, k). ValueError as pass_at_k. Source: τ-bench, arXiv 2406.12045."
     return g_pass_at_k(n, c, k, tau=1.0)
 
-# %% ../nbs/api/08_estimators.ipynb #af1bd072
+# %% ../nbs/api/08_estimators.ipynb #24a9be14
 def mg_pass_at_k(
     n, # samples drawn a question
     c, # right ones among them
@@ -142,7 +142,7 @@ def mg_pass_at_k(
     chances, j, k = _subset_chances(n, c, k)
     return _plain(np.clip((chances * np.maximum(j - (k + 1) // 2, 0)).sum(-1) * 2 / k[..., 0], 0, 1))
 
-# %% ../nbs/api/08_estimators.ipynb #bef95065
+# %% ../nbs/api/08_estimators.ipynb #80007311
 def cover_at_tau(
     p,    # success rate of each question [N]
     taus, # thresholds, a number or [T]
@@ -152,7 +152,7 @@ def cover_at_tau(
     if p.min() < 0 or p.max() > 1: raise ValueError(f"p must be between 0 and 1, got {p.min()} to {p.max()}")
     return _plain((p[:, None] >= np.atleast_1d(taus) - 1e-12).mean(0).reshape(taus.shape)) # 3/10 counts as 0.3
 
-# %% ../nbs/api/08_estimators.ipynb #778318a7
+# %% ../nbs/api/08_estimators.ipynb #302114af
 def _election(
     votes: np.ndarray, # votes for each candidate [draws, candidates]
     right: np.ndarray, # whether (or how often) a candidate's votes are right [candidates]
@@ -169,7 +169,7 @@ def _maj_of_question(answers, right, k, draws, rng) -> float:
     voting = codes >= 0 # subsets are drawn before the unparsed leave: they take up places, not votes
     return _election(subsets[:, voting], share[voting]) if voting.any() else 0.0
 
-# %% ../nbs/api/08_estimators.ipynb #94c1b7f9
+# %% ../nbs/api/08_estimators.ipynb #c48ba2f7
 def maj_at_k(
     answers,           # whole-number code of each final answer [N, n]; -1 is unparsed
     right,             # whether each is right [N, n]
@@ -188,7 +188,7 @@ def maj_at_k(
     rng = np.random.default_rng(seed)
     return np.array([_maj_of_question(*row, k, draws, rng) for row in zip(answers, right)])
 
-# %% ../nbs/api/08_estimators.ipynb #08dff812
+# %% ../nbs/api/08_estimators.ipynb #a0154645
 def answer_entropy(
     answers,                 # whole-number code of each final answer [N, n]; -1 is unparsed, one class
     correction: str = "none", # "none" (plug-in) or "miller-madow"
@@ -203,7 +203,7 @@ def answer_entropy(
     bias = np.array([(len(v) - 1) / (2 * n) for v in votes]) if correction == "miller-madow" else 0
     return np.array([special.entr(v / n).sum() for v in votes]) + bias
 
-# %% ../nbs/api/08_estimators.ipynb #612afd23
+# %% ../nbs/api/08_estimators.ipynb #7d4d56de
 def _proportion(successes, n, confidence, method) -> tuple:
     "Interval of a proportion by statsmodels, after checking the counts."
     n, successes = whole_numbers(n, "n", 1), whole_numbers(successes, "successes")
@@ -228,7 +228,7 @@ def clopper_pearson(
     "Clopper and Pearson's interval of a proportion: (low, high), never too narrow. ValueError if successes > n."
     return _proportion(successes, n, confidence, "beta")
 
-# %% ../nbs/api/08_estimators.ipynb #0de42d56
+# %% ../nbs/api/08_estimators.ipynb #3831359b
 def beta_posterior(
     c,                        # right samples, a number or an array
     n,                        # samples drawn
@@ -251,7 +251,7 @@ def zero_success_bound(
     if not 0 < alpha < 1: raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
     return _plain(-np.expm1(np.log(alpha / questions) / n))
 
-# %% ../nbs/api/08_estimators.ipynb #76e5f507
+# %% ../nbs/api/08_estimators.ipynb #f4113546
 def guess_pass_at_k(
     g, # chance that one guess is right (or that the verifier accepts a wrong answer), a number or an array
     k, # samples allowed
@@ -268,7 +268,7 @@ def uniform_guess(
     "Chance that a uniform guess is right: 1 / choices."
     return _plain(1 / whole_numbers(choices, "choices", 1))
 
-# %% ../nbs/api/08_estimators.ipynb #3961f24c
+# %% ../nbs/api/08_estimators.ipynb #b82f5dd8
 def _answers_and_gold(answers, gold) -> tuple:
     "Checked answers [N, n] and gold [N] of at least two questions."
     answers, gold = whole_numbers(answers, "answers", -1), whole_numbers(gold, "gold")
@@ -289,7 +289,7 @@ def marginal_guess(
     own = (answers == gold[:, None]).sum(1)
     return (everywhere - own) / (answers.size - answers.shape[1])
 
-# %% ../nbs/api/08_estimators.ipynb #e06ea820
+# %% ../nbs/api/08_estimators.ipynb #57528a68
 def shuffled_gold(
     answers,          # whole-number code of each final answer [N, n]; -1 is unparsed and hits nothing
     gold,             # code of each question's right answer [N]
@@ -306,7 +306,7 @@ def shuffled_gold(
         shares += (answers == other[:, None]).mean(1)
     return shares / draws
 
-# %% ../nbs/api/08_estimators.ipynb #cd990f85
+# %% ../nbs/api/08_estimators.ipynb #5d0a7f4e
 @dataclass(frozen=True)
 class Estimate:
     "A value with its interval."
@@ -322,7 +322,7 @@ class Estimate:
         "The fields, for a row of a table."
         return asdict(self)
 
-# %% ../nbs/api/08_estimators.ipynb #326226dc
+# %% ../nbs/api/08_estimators.ipynb #8a3881af
 def replicate_blocks(
     replicates: int, # replicates in all
     width: int,      # numbers each one needs
@@ -343,7 +343,7 @@ def bootstrap_means(
     return np.concatenate([rng.multinomial(questions, fair, size=block) @ values / questions
                            for block in replicate_blocks(int(whole_numbers(replicates, "replicates", 1)), questions)])
 
-# %% ../nbs/api/08_estimators.ipynb #f31aeea9
+# %% ../nbs/api/08_estimators.ipynb #50398b9e
 def mean_interval(
     values,                   # one value a question [N]
     replicates: int = 10_000, # bootstrap replicates
@@ -351,16 +351,18 @@ def mean_interval(
     seed: int = 0,            # of the resampling
     label: str = "",          # what it is, for a table
 ) -> Estimate:
-    """Mean over questions with its percentile bootstrap interval.
+    """Mean over questions with its expanded-percentile bootstrap interval; for proportions of few questions see `wilson`.
 
-    Covers 95 % from about 50 questions on and some points less below; proportions of few questions: `wilson`.
-    ValueError if there are no questions or a value is missing. Source: Bowyer et al., arXiv 2503.01747."""
+    ValueError if there are no questions or a value is missing.
+    Source: Hesterberg 2015, doi 10.1080/00031305.2015.1089789."""
     values = finite_values(values)
-    low, high = np.quantile(bootstrap_means(values, replicates, seed), [(1 - confidence) / 2, (1 + confidence) / 2])
+    n, tail = len(values), stats.t.ppf((1 - confidence) / 2, max(len(values) - 1, 1))
+    outside = stats.norm.cdf(tail * np.sqrt(n / max(n - 1, 1)))
+    low, high = np.quantile(bootstrap_means(values, replicates, seed), [outside, 1 - outside])
     return Estimate(float(values.mean()), float(low), float(high), len(values), label)
 
-# %% ../nbs/api/08_estimators.ipynb #32e34d27
-@dataclass(frozen=True)
+# %% ../nbs/api/08_estimators.ipynb #8817472b
+@dataclass(frozen=True, eq=False)
 class Band:
     "A curve with a simultaneous band: with the stated confidence all of it lies inside."
     ks: np.ndarray    # where the curve was taken [K]
@@ -376,16 +378,19 @@ def band_from_replicates(
     n: int,                   # questions it rests on
     confidence: float = 0.95, # that the whole curve lies inside
     clip: tuple = None,       # (0, 1) for probabilities, None for differences
+    errors=None,              # standard errors of each replicate [R, K]; the bootstrap's for all if not given
 ) -> Band:
     "Simultaneous band by the largest studentised error (max-t) of bootstrap curves."
     spread = replicates.std(0)
-    error = np.abs(replicates - value) / np.where(spread > 1e-12, spread, np.inf) # below that is rounding
-    factor = np.quantile(error.max(1), confidence) * np.sqrt(n / max(n - 1, 1)) # a bootstrap sd divides by n
-    reach = np.where(spread > 1e-12, factor * spread, 0)
+    moving = spread > 1e-12 # below that is rounding
+    errors = spread if errors is None else np.maximum(errors, 0.3 * spread) # one without any spread must not decide
+    ratio = np.abs(replicates - value)[:, moving] / errors[..., moving]
+    factor = np.quantile(ratio.max(1, initial=0), confidence)
+    reach = np.where(moving, factor * spread * np.sqrt(n / max(n - 1, 1)), 0) # a bootstrap sd divides by n
     low, high = (np.clip(edge, *clip) if clip else edge for edge in (value - reach, value + reach))
     return Band(np.asarray(ks), np.asarray(value), low, high, n)
 
-# %% ../nbs/api/08_estimators.ipynb #0eccda52
+# %% ../nbs/api/08_estimators.ipynb #6905e481
 def simultaneous_band(
     curves,                   # one curve a question [N, K]
     ks,                       # where they were taken [K]
@@ -394,9 +399,13 @@ def simultaneous_band(
     seed: int = 0,            # of the resampling
     clip: tuple = None,       # (0, 1) for probabilities, None for differences
 ) -> Band:
-    "Mean curve over questions with a simultaneous band. ValueError if ks and curves disagree or a value is missing."
+    """Mean curve over questions with a simultaneous band. ValueError if ks and curves disagree or a value is missing.
+
+    Where a curve of differences rests on a handful of questions the band is too narrow (see `comparison.mcnemar`)."""
     curves, ks = finite_values(curves, "curves", ndim=(2,)), np.atleast_1d(ks)
     if ks.shape != curves.shape[1:]:
         raise ValueError(f"ks must have one entry a column of curves, got {ks.shape} and {curves.shape}")
-    means = bootstrap_means(curves, replicates, seed)
-    return band_from_replicates(means, curves.mean(0), ks, len(curves), confidence, clip)
+    n = len(curves)
+    means, squares = np.hsplit(bootstrap_means(np.hstack([curves, curves**2]), replicates, seed), 2)
+    errors = np.sqrt(np.maximum(squares - means**2, 0) / max(n - 1, 1))
+    return band_from_replicates(means, curves.mean(0), ks, n, confidence, clip, errors)

@@ -6,7 +6,7 @@
 __all__ = ['STYLE', 'LOOKS', 'WARM', 'NARROW', 'WIDE', 'look', 'styled', 'save_figure', 'pass_at_k_curves', 'changes_by_bin',
            'transition_matrices', 'points_by_group', 'training_curves', 'spectrum', 'lines']
 
-# %% ../nbs/api/12_figures.ipynb #df1fe789
+# %% ../nbs/api/12_figures.ipynb #6a6f6487
 from collections.abc import Callable, Sequence
 from functools import wraps
 
@@ -17,7 +17,7 @@ import pandas as pd
 from .comparison import Transitions
 from .estimators import Band
 
-# %% ../nbs/api/12_figures.ipynb #5d3eb9c2
+# %% ../nbs/api/12_figures.ipynb #25c7d86b
 STYLE = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7,
          "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "lines.linewidth": 1.4,
          "figure.dpi": 150, "savefig.dpi": 200, "svg.hashsalt": "rlvd_nb", "svg.fonttype": "path"}
@@ -58,7 +58,7 @@ def save_figure(
         figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
     return paths
 
-# %% ../nbs/api/12_figures.ipynb #55ad6eec
+# %% ../nbs/api/12_figures.ipynb #d5929516
 @styled
 def pass_at_k_curves(
     panels: dict[str, dict[str, Band]], # by split, then by model
@@ -80,7 +80,7 @@ def pass_at_k_curves(
 
 def _powers(ks) -> list[int]: return [i for i, k in enumerate(ks) if (int(k) & (int(k) - 1)) == 0]
 
-# %% ../nbs/api/12_figures.ipynb #0ade5167
+# %% ../nbs/api/12_figures.ipynb #d935785c
 @styled
 def changes_by_bin(
     panels: dict[str, pd.DataFrame], # by split, `change_by_bin`'s table
@@ -97,12 +97,12 @@ def changes_by_bin(
         axis.axhline(0, color="black", linewidth=.6)
         axis.set_xticks(at, [f"{label}\nn={count}" for label, count in zip(table["bin"], table["questions"])])
         axis.set_xlabel(f"right answers of the base model; {split}")
-        if len(table) > 6: axis.tick_params(axis="x", labelsize=5.5)
+        if len(table) > 6: axis.tick_params(axis="x", labelsize=5.5, rotation=35)
     axes[0][0].set_ylabel("change of success rate (points)")
     axes[0][0].legend()
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #461fc2ca
+# %% ../nbs/api/12_figures.ipynb #2307b014
 @styled
 def transition_matrices(
     panels: dict[str, Transitions], # by what is compared with the base model's bins
@@ -127,7 +127,7 @@ def _cell(axis, table: Transitions, i: int, j: int) -> None:
     if table.observed[i].sum() and table.p_cell[i, j] < .05:
         axis.add_patch(plt.Rectangle((j - .46, i - .46), .92, .92, fill=False, linewidth=1.1, edgecolor="#d55e00"))
 
-# %% ../nbs/api/12_figures.ipynb #9215f258
+# %% ../nbs/api/12_figures.ipynb #aef473d2
 @styled
 def points_by_group(
     table: pd.DataFrame,  # one row a point: value, low, high
@@ -147,12 +147,13 @@ def points_by_group(
         style = dict(zip(("color", "marker"), looks[name])) if looks else look(name, names)
         reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["value"].to_numpy())
         axis.errorbar(at, rows["value"], yerr=reach, linestyle="none", markersize=4, capsize=1.5, elinewidth=.8, label=name, **style)
-    axis.set_xticks(range(len(groups)), groups)
+    crowded = len("".join(map(str, groups))) > 30 * width / NARROW
+    axis.set_xticks(range(len(groups)), groups, **(dict(rotation=35, ha="right") if crowded else {}))
     axis.set(ylabel=label, xlabel=xlabel)
-    axis.legend()
+    figure.legend(loc="outside upper center", ncols=min(5, len(names)), columnspacing=1, handletextpad=.3)
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #8e9325ca
+# %% ../nbs/api/12_figures.ipynb #e54501dc
 @styled
 def training_curves(
     history: pd.DataFrame, # a row a step: step, then one column a curve
@@ -167,7 +168,7 @@ def training_curves(
         axis.set(xlabel="step", title=name)
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #676f25f7
+# %% ../nbs/api/12_figures.ipynb #b7065cff
 @styled
 def spectrum(
     counts: np.ndarray,          # right answers to each question [N]
@@ -184,7 +185,7 @@ def spectrum(
     axis.legend()
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #b71ddb4f
+# %% ../nbs/api/12_figures.ipynb #540b2348
 @styled
 def lines(
     x: Sequence[float],            # along the axis
@@ -202,5 +203,5 @@ def lines(
         axis.set_xscale("log", base=log)
         axis.xaxis.set_major_formatter("{x:g}")
     axis.set(xlabel=xlabel, ylabel=ylabel)
-    axis.legend()
+    figure.legend(loc="outside upper center", ncols=2, columnspacing=1)
     return figure

@@ -262,9 +262,15 @@ def test_band_width_is_one_factor_of_the_standard_error():
     curves = e.pass_at_k_curve(rng.binomial(64, rng.beta(0.4, 0.6, 200)), 64)
     band = e.simultaneous_band(curves, np.arange(1, 65))
     factor = (band.high - band.value) / (curves.std(0, ddof=1) / np.sqrt(200))
-    assert factor.std() < 0.05 and 1.96 < factor.mean() < stats.norm.ppf(1 - 0.025 / 64)
+    assert factor.std() < 0.05 and 1.96 < factor.mean() < stats.norm.ppf(1 - 0.025 / 64)  # below Bonferroni's
     single = e.simultaneous_band(curves[:, :1], [1])
     assert (single.high[0] - single.value[0]) * np.sqrt(200) / curves[:, 0].std() == pytest.approx(1.96, abs=0.06)
+
+
+def test_mean_interval_is_students_for_few_questions():
+    values = np.random.default_rng(1).normal(size=12)
+    found, exact = e.mean_interval(values, 40_000), stats.ttest_1samp(values, 0).confidence_interval()
+    assert found.high - found.low == pytest.approx(exact.high - exact.low, rel=0.1)
 
 
 def test_band_without_spread_has_no_width_and_clipping_is_asked_for():
