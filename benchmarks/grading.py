@@ -76,12 +76,13 @@ def main():
     task, rows = load_task("math500", path=path), [json.loads(line) for line in path.read_text().split("\n") if line]
     pairs = make_pairs(task.all_questions, {row["unique_id"]: row["solution"] for row in rows}, given.samples)
     chosen = random.Random(1).sample(range(len(pairs)), min(given.loop, len(pairs)))
+    sample, half = [pairs[i] for i in chosen], len(chosen) // 2
+    before, first = loop(sample[:half])  # half before and half after, so that a busy machine is as busy for both
     start = time.perf_counter()
     grades = grade_pairs(task, pairs, workers=given.workers)
     pooled = time.perf_counter() - start
-    sample = [pairs[i] for i in chosen]
-    verdicts, seconds = loop(sample)
-    whole = seconds * len(pairs) / len(sample)
+    after, second = loop(sample[half:])
+    verdicts, whole = before + after, (first + second) * len(pairs) / len(sample)
     print(f"{len(pairs):,} responses, {len(distinct_work(task, pairs)[0]):,} distinct (question, answer), "
           f"{sum(len(text) for _, text in pairs) / len(pairs):.0f} characters each; {verdict_counts(grades)}")
     print(pd.DataFrame([

@@ -9,7 +9,7 @@ __all__ = ['PAPER_BINS', 'FINE_BINS', 'STARTS', 'REFITS', 'bin_edges', 'bin_labe
            'change_by_bin', 'SupportChange', 'support_change', 'extrapolated_band', 'SeedEffect', 'seed_effect',
            'two_way_bootstrap', 'Comparison', 'compare_counts']
 
-# %% ../nbs/api/09_comparison.ipynb #bf5e9f80
+# %% ../nbs/api/09_comparison.ipynb #5ec89cad
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -19,11 +19,11 @@ from scipy import optimize, special, stats
 from .estimators import (Band, Estimate, band_from_replicates, check_counts, finite_values,
                                 pass_at_k_curve, replicate_blocks, simultaneous_band, whole_numbers)
 
-# %% ../nbs/api/09_comparison.ipynb #30c36797
+# %% ../nbs/api/09_comparison.ipynb #e3caffb4
 PAPER_BINS = (0, 4, 16, 64, 128, 256)         # arXiv 2505.14216, figures 1 and 2
 FINE_BINS = (0, 4, 16, 32, 64, 128, 192, 256) # the same, figures 8 and 9
 
-# %% ../nbs/api/09_comparison.ipynb #eab3b540
+# %% ../nbs/api/09_comparison.ipynb #85e49f79
 def bin_edges(
     edges,  # upper ends of the bins, for as many samples as the last one says
     n: int, # samples drawn a question
@@ -51,19 +51,19 @@ def bin_of(
     if counts.max() > edges[-1]: raise ValueError(f"counts must be at most the last edge {edges[-1]}, got {counts.max()}")
     return np.searchsorted(edges, counts)
 
-# %% ../nbs/api/09_comparison.ipynb #fd953830
+# %% ../nbs/api/09_comparison.ipynb #09ea6c18
 def _same_questions(a, b, name: str = "a and b") -> None:
     "ValueError unless a and b have one entry for each of the same questions."
     if np.shape(a) != np.shape(b):
         raise ValueError(f"{name} must be about the same questions, got shapes {np.shape(a)} and {np.shape(b)}")
 
-def _t_interval(values, confidence: float) -> tuple:
-    """(mean, low, high, p against 0) of independent values; nan where there are too few.
+def _t_interval(values, confidence: float, extra: float = 0.0) -> tuple:
+    """(mean, low, high, p against 0) of independent values; nan where there are too few. `extra` is added variance.
 
     Without spread the interval is the value itself, and p is 1 at zero and nan elsewhere: t cannot judge it."""
     n = len(values)
     if n < 2: return (float(np.mean(values)) if n else np.nan, np.nan, np.nan, np.nan)
-    mean, se = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(n))
+    mean, se = float(np.mean(values)), float(np.sqrt(np.var(values, ddof=1) / n + extra))
     if se <= 1e-15: return mean, mean, mean, 1.0 if abs(mean) <= 1e-15 else np.nan
     reach = stats.t.ppf((1 + confidence) / 2, n - 1) * se
     return mean, mean - reach, mean + reach, float(2 * stats.t.sf(abs(mean) / se, n - 1))
@@ -79,7 +79,7 @@ def _sign_flip_p(differences, replicates: int, seed: int) -> float:
         extreme += int((np.abs(total - 2 * flipped) >= limit).sum())
     return extreme / (replicates + 1)
 
-# %% ../nbs/api/09_comparison.ipynb #0d030bd9
+# %% ../nbs/api/09_comparison.ipynb #b4473b3b
 @dataclass(frozen=True)
 class PairedDifference:
     "Mean of b - a over the same questions."
@@ -99,7 +99,7 @@ class PairedDifference:
         "The fields, for a row of a table."
         return asdict(self)
 
-# %% ../nbs/api/09_comparison.ipynb #07aa0ce7
+# %% ../nbs/api/09_comparison.ipynb #a17875a0
 def paired_difference(
     a,                        # one value a question [N], the first model's
     b,                        # the second model's, same questions, same order [N]
@@ -120,7 +120,7 @@ def paired_difference(
     p_flip = _sign_flip_p(b - a, int(whole_numbers(replicates, "replicates", 1)), seed)
     return PairedDifference(value, low, high, se, p, p_flip, len(a), label)
 
-# %% ../nbs/api/09_comparison.ipynb #2910a25e
+# %% ../nbs/api/09_comparison.ipynb #f0a23370
 @dataclass(frozen=True)
 class McNemar:
     "Questions by who solves them, with the exact test that as many are gained as lost."
@@ -141,7 +141,7 @@ def mcnemar(
     p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     return McNemar(gained, lost, int((a & b).sum()), int((~a & ~b).sum()), p)
 
-# %% ../nbs/api/09_comparison.ipynb #2dad3f35
+# %% ../nbs/api/09_comparison.ipynb #6bac48b9
 def paired_band(
     a_curves,                 # one curve a question [N, K], the first model's
     b_curves,                 # the second model's, same questions [N, K]
@@ -167,7 +167,7 @@ def holm(
     adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1) # statsmodels has it too, at 50 ms a call
     return adjusted
 
-# %% ../nbs/api/09_comparison.ipynb #6eddf7d7
+# %% ../nbs/api/09_comparison.ipynb #27fa13d0
 def _log_chances(a: float, b: float, n: int) -> np.ndarray:
     "log P(X = x) of a beta-binomial, x = 0 to n."
     x = np.arange(n + 1)
@@ -187,7 +187,7 @@ def _loss(log_ab, totals, lowest, n: int, zero_inflated: bool) -> tuple:
     mixed[0] += zero
     return -(totals @ np.log(np.maximum(mixed, 1e-300))) / totals.sum(), zero
 
-# %% ../nbs/api/09_comparison.ipynb #2a4ce017
+# %% ../nbs/api/09_comparison.ipynb #175ec181
 STARTS = ((-1.0, -1.0), (0.0, 0.0), (1.0, 1.0), (-1.0, 1.0), (1.0, -1.0)) # log a, log b
 
 def _maximise(totals, lowest, n: int, zero_inflated: bool, starts) -> tuple:
@@ -213,7 +213,7 @@ def _refit(totals, lowest, n: int, zero_inflated: bool, a: float, b: float, refi
     resampled = rng.multinomial(totals.sum(), totals / totals.sum(), size=refits)
     return [_fit_totals(total, lowest, n, zero_inflated, start) for total in resampled]
 
-# %% ../nbs/api/09_comparison.ipynb #90ccbce2
+# %% ../nbs/api/09_comparison.ipynb #a8d6f961
 @dataclass(frozen=True)
 class BetaBinomialFit:
     "Spread of success rates over questions: zero with chance `zero`, otherwise Beta(a, b)."
@@ -241,7 +241,7 @@ class BetaBinomialFit:
         log_missed = special.betaln(self.a, self.b + np.asarray(ks)) - special.betaln(self.a, self.b)
         return -(1 - self.zero) * np.expm1(log_missed)
 
-# %% ../nbs/api/09_comparison.ipynb #d2aba180
+# %% ../nbs/api/09_comparison.ipynb #820aa92f
 def fit_beta_binomial_binned(
     bin_totals,                 # questions in each bin [B]
     n: int,                     # samples drawn a question
@@ -271,7 +271,7 @@ def fit_beta_binomial(
     totals = np.bincount(check_counts(counts, n), minlength=n + 1)
     return fit_beta_binomial_binned(totals, n, range(n + 1), zero_inflated, refits, seed)
 
-# %% ../nbs/api/09_comparison.ipynb #922ddd18
+# %% ../nbs/api/09_comparison.ipynb #aca2bbcd
 def binned_null(
     fit: BetaBinomialFit, # spread of success rates
     n: int,               # samples drawn a question
@@ -284,7 +284,7 @@ def binned_null(
     joint = np.add.reduceat(joint, _lowest(edges), axis=0)
     return joint / joint.sum(1, keepdims=True)
 
-# %% ../nbs/api/09_comparison.ipynb #4d146726
+# %% ../nbs/api/09_comparison.ipynb #0c662465
 REFITS = 50 # kept beside a fit that is made here for a null
 
 def redraw(
@@ -303,7 +303,7 @@ def redraw(
     impossible = (counts == 0) & (rng.random(rates.shape) < zero)
     return rng.binomial(n, np.where(impossible, 0.0, rates))
 
-# %% ../nbs/api/09_comparison.ipynb #be168011
+# %% ../nbs/api/09_comparison.ipynb #3042b377
 def _simulated_p(
     simulated, # statistic in each simulation [S, ...]
     observed,  # the same statistic, observed [...]
@@ -313,7 +313,7 @@ def _simulated_p(
     high = (1 + (simulated >= observed).sum(0)) / (len(simulated) + 1)
     return low, high, np.minimum(1, 2 * np.minimum(low, high))
 
-# %% ../nbs/api/09_comparison.ipynb #9ff453b0
+# %% ../nbs/api/09_comparison.ipynb #67422172
 @dataclass(frozen=True, eq=False)
 class Transitions:
     "Questions by bin before and after, against the resampling null. Rows: before; columns: after."
@@ -335,7 +335,7 @@ class Transitions:
         columns = {"bin": self.labels, "questions": self.observed.sum(1)} | moved | null
         return pd.DataFrame(columns | {"p_down": self.p_down, "p_up": self.p_up, "p_holm": self.p_holm})
 
-# %% ../nbs/api/09_comparison.ipynb #63fe36e9
+# %% ../nbs/api/09_comparison.ipynb #15c29281
 def _cross_table(base_bins, other_bins, bins: int) -> np.ndarray:
     "Questions by bin before and after, for each simulation: base [N], other [S, N] -> [S, B, B]."
     simulations = len(other_bins)
@@ -352,7 +352,7 @@ def _moves(tables: np.ndarray) -> tuple:
     "Questions that moved to lower and to higher bins, by row: [..., B, B] -> two of [..., B]."
     return np.tril(tables, -1).sum(-1), np.triu(tables, 1).sum(-1)
 
-# %% ../nbs/api/09_comparison.ipynb #4c95c4d2
+# %% ../nbs/api/09_comparison.ipynb #90bbce1c
 def transitions(
     base_counts,                 # right answers before [N]
     other_counts,                # right answers after, same questions [N]
@@ -376,20 +376,32 @@ def transitions(
     return Transitions(bin_labels(edges), observed, expected, observed - expected, _simulated_p(simulated, observed)[2],
                        down, up, holm(np.minimum(1, 2 * np.minimum(down, up))))
 
-# %% ../nbs/api/09_comparison.ipynb #d9ba8514
-def _by_bin(row, bins: int, values, confidence: float) -> np.ndarray:
-    "t intervals of values by bin: [B, 4] of mean, low, high, p; nan where a bin has fewer than 2 questions."
-    return np.array([_t_interval(values[row == b], confidence) for b in range(bins)])
+# %% ../nbs/api/09_comparison.ipynb #883bad40
+def _expected_again(fit: BetaBinomialFit, base, n: int) -> np.ndarray:
+    "Mean success rate of a second draw, given the first: [N]."
+    rate = (fit.a + base) / (fit.a + fit.b + n)
+    return np.where(base == 0, rate * (1 - fit.surely_zero(n)), rate)
 
-def _control(base, other, n, second, fit, row, bins, simulations, seed) -> tuple:
-    "Each question's change under the null [N], and p of each bin's sum (None with a real second draw, where t gives it)."
-    null = (fit.null_matrix(n) @ np.arange(n + 1))[base] / n - base / n
-    if second is not None: return null, (second - base) / n, None
+def _bin_means(values, row, bins: int) -> np.ndarray:
+    "Mean of the values in each bin [B]; nan for an empty one."
+    questions = np.bincount(row, minlength=bins)
+    return np.where(questions > 0, np.bincount(row, values, bins) / np.maximum(questions, 1), np.nan)
+
+def _by_bin(row, bins: int, values, confidence: float, extra=None) -> np.ndarray:
+    "t intervals of values by bin: [B, 4] of mean, low, high, p; nan where a bin has fewer than 2 questions."
+    extra = np.zeros(bins) if extra is None else extra
+    return np.array([_t_interval(values[row == b], confidence, extra[b]) for b in range(bins)])
+
+def _against_fit(base, other, n: int, fit, row, bins: int, simulations: int, confidence: float, seed: int) -> np.ndarray:
+    "Change less the fitted null's, by bin [B, 4], with p from simulated second draws."
+    refits = [_bin_means(_expected_again(again, base, n), row, bins) for again in fit.refits or (fit,)]
+    found = _by_bin(row, bins, other / n - _expected_again(fit, base, n), confidence, np.var(refits, axis=0))
     member = np.eye(bins)[row]
     p = _simulated_p(redraw(fit, base, n, simulations, seed) @ member, other @ member)[2]
-    return null, null, np.where(member.sum(0) > 0, p, np.nan)
+    found[:, 3] = np.where(member.sum(0) > 0, p, np.nan)
+    return found
 
-# %% ../nbs/api/09_comparison.ipynb #3a5b960e
+# %% ../nbs/api/09_comparison.ipynb #7e819859
 def change_by_bin(
     base_counts,                 # right answers before [N]; they make the bins
     other_counts,                # right answers after, same questions [N]
@@ -408,18 +420,18 @@ def change_by_bin(
     base, other = _pair_of_counts(base_counts, other_counts, n)
     second = None if second_counts is None else _pair_of_counts(base, second_counts, n)[1]
     edges, fit = bin_edges(edges, n), fit or fit_beta_binomial(base, n, refits=REFITS, seed=seed)
-    row, bins, change = bin_of(base, edges), len(edges), (other - base) / n
-    null, control, p = _control(base, other, n, second, fit, row, bins, simulations, seed)
-    raw, net = _by_bin(row, bins, change, confidence), _by_bin(row, bins, change - control, confidence)
-    real = np.full(bins, np.nan) if second is None else _by_bin(row, bins, control, confidence)[:, 0]
-    p = net[:, 3] if p is None else p
+    row, bins = bin_of(base, edges), len(edges)
+    raw = _by_bin(row, bins, (other - base) / n, confidence)
+    net = (_against_fit(base, other, n, fit, row, bins, simulations, confidence, seed) if second is None
+           else _by_bin(row, bins, (other - second) / n, confidence))
+    null = _bin_means(_expected_again(fit, base, n) - base / n, row, bins)
+    real = np.full(bins, np.nan) if second is None else _bin_means((second - base) / n, row, bins)
     columns = dict(bin=bin_labels(edges), questions=np.bincount(row, minlength=bins))
-    columns |= dict(zip(("change", "low", "high"), raw[:, :3].T))
-    columns |= dict(null_change=_by_bin(row, bins, null, confidence)[:, 0], second_change=real)
-    columns |= dict(zip(("difference", "difference_low", "difference_high"), net[:, :3].T))
-    return pd.DataFrame(columns | dict(p=p, p_holm=holm(p)))
+    columns |= dict(zip(("change", "low", "high"), raw[:, :3].T)) | dict(null_change=null, second_change=real)
+    columns |= dict(zip(("difference", "difference_low", "difference_high", "p"), net.T))
+    return pd.DataFrame(columns | dict(p_holm=holm(net[:, 3])))
 
-# %% ../nbs/api/09_comparison.ipynb #d80e7da4
+# %% ../nbs/api/09_comparison.ipynb #4e966a13
 def _support_rates(kept, gained, lost) -> dict:
     "Retention, discovery and net change; nan where nothing was solved."
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -445,8 +457,8 @@ class SupportChange:
                               "null": self.null[e.label], "p": self.p[e.label]}
                              for e in (self.retention, self.discovery, self.net)])
 
-# %% ../nbs/api/09_comparison.ipynb #954a8658
-def _support_null(a, solved, n, fit, simulations, seed, observed: dict) -> tuple:
+# %% ../nbs/api/09_comparison.ipynb #713918cb
+def _support_null(a, n, fit, simulations, seed, observed: dict) -> tuple:
     "Expectation and two-sided p of the three rates over second draws of the first model."
     if fit is None: return ({name: np.nan for name in observed},) * 2
     again, first = redraw(fit, a, n, simulations, seed) > 0, a > 0
@@ -455,6 +467,7 @@ def _support_null(a, solved, n, fit, simulations, seed, observed: dict) -> tuple
          for name, value in observed.items()}
     return {name: float(np.nanmean(r)) if np.isfinite(r).any() else np.nan for name, r in rates.items()}, p
 
+# %% ../nbs/api/09_comparison.ipynb #215505dd
 def support_change(
     a_counts,                    # right answers of the first model [N]
     b_counts,                    # of the second, same questions [N]
@@ -475,9 +488,9 @@ def support_change(
     drawn = _support_rates(*np.random.default_rng(seed).dirichlet(groups + 0.5, size=replicates).T[:3])
     ends = {name: np.quantile(d, [(1 - confidence) / 2, (1 + confidence) / 2]) for name, d in drawn.items()}
     estimates = [Estimate(float(v), *map(float, ends[name]), len(a), name) for name, v in observed.items()]
-    return SupportChange(*map(int, groups), *estimates, *_support_null(a, b, n, fit, simulations, seed, observed))
+    return SupportChange(*map(int, groups), *estimates, *_support_null(a, n, fit, simulations, seed, observed))
 
-# %% ../nbs/api/09_comparison.ipynb #d6d7c523
+# %% ../nbs/api/09_comparison.ipynb #175dd0da
 def extrapolated_band(
     counts,                     # right answers to each question [N]
     n: int,                     # samples drawn a question
@@ -493,7 +506,7 @@ def extrapolated_band(
     curves = np.array([again.pass_at_k(ks) for again in fit.refits])
     return band_from_replicates(curves, fit.pass_at_k(ks), ks, len(counts), confidence, clip=(0, 1))
 
-# %% ../nbs/api/09_comparison.ipynb #856b6c38
+# %% ../nbs/api/09_comparison.ipynb #daf7951d
 @dataclass(frozen=True)
 class SeedEffect:
     "Mean over training seeds with its t interval."
@@ -517,7 +530,7 @@ def _seeds(values, ndim: tuple) -> np.ndarray:
     if len(values) < 2: raise ValueError("an interval over training seeds needs at least 2 seeds (3 to be of use), got 1")
     return values
 
-# %% ../nbs/api/09_comparison.ipynb #2bf75e06
+# %% ../nbs/api/09_comparison.ipynb #67db70b0
 def seed_effect(
     values,                   # one value a seed [S], or one a seed and question [S, N]
     confidence: float = 0.95, # of the t interval
@@ -529,7 +542,7 @@ def seed_effect(
     mean, low, high, p = _t_interval(each, confidence)
     return SeedEffect(mean, low, high, len(each), float(np.std(each, ddof=1)), p, label)
 
-# %% ../nbs/api/09_comparison.ipynb #85ebc3dc
+# %% ../nbs/api/09_comparison.ipynb #833497ad
 def two_way_bootstrap(
     values,                   # one value a seed and question [S, N]
     replicates: int = 10_000, # bootstrap replicates
@@ -555,7 +568,7 @@ def _crossed_means(values, replicates: int, rng) -> np.ndarray:
     weights = rng.multinomial(questions, np.full(questions, 1 / questions), size=replicates)
     return (by_seed * weights).sum(1) / questions
 
-# %% ../nbs/api/09_comparison.ipynb #29c61761
+# %% ../nbs/api/09_comparison.ipynb #e296ffb0
 @dataclass(frozen=True, eq=False)
 class Comparison:
     "Two models on the same questions."
@@ -578,7 +591,7 @@ class Comparison:
                 for d, p in ((self.accuracy, self.accuracy.p_sign_flip), (self.pass_n, self.mcnemar.p))]
         return pd.concat([pd.DataFrame(rows), self.support.table()], ignore_index=True)
 
-# %% ../nbs/api/09_comparison.ipynb #eb4158ab
+# %% ../nbs/api/09_comparison.ipynb #de580173
 def compare_counts(
     a_counts,                 # right answers of the first model [N]; they make the bins and the null
     b_counts,                 # of the second, same questions, same n [N]

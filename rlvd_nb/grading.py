@@ -8,7 +8,7 @@ __all__ = ['SERVED', 'BATCH', 'work_key', 'distinct_work', 'failed', 'grade_one'
            'check_importable', 'Limits', 'default_workers', 'bounded_pool', 'Ledger', 'drain', 'grade_pooled',
            'grade_pairs', 'verdict_counts', 'check_golds']
 
-# %% ../nbs/api/03_grading.ipynb #f2399d68
+# %% ../nbs/api/03_grading.ipynb #f7d37d44
 import contextlib, multiprocessing, os, queue, resource, signal, sys, threading, time, types
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from .project import UserError
 from .tasks.base import ERROR, RIGHT, VERDICTS, Grade, Question, Task
 
-# %% ../nbs/api/03_grading.ipynb #24c4ce9b
+# %% ../nbs/api/03_grading.ipynb #ddc8675f
 def work_key(
     task: Task,         # who judges
     question: Question, # what was asked
@@ -44,7 +44,7 @@ def distinct_work(
         if number == len(first): first.append(pair)
     return first, numbers
 
-# %% ../nbs/api/03_grading.ipynb #5e0ba2e5
+# %% ../nbs/api/03_grading.ipynb #a270908a
 def failed(
     task: Task,      # who was to judge
     completion: str, # the response's text
@@ -62,7 +62,7 @@ def grade_one(
     try: return task.grade(question, completion)
     except Exception: return failed(task, completion)
 
-# %% ../nbs/api/03_grading.ipynb #fe27e58b
+# %% ../nbs/api/03_grading.ipynb #17984937
 SERVED = {} # in a worker: the task, and the resident size beyond which it must not be believed
 
 def resident_peak() -> int:
@@ -103,7 +103,7 @@ def start_worker(
     limit_memory(memory_mb)
     SERVED.update(task=task, believable=resident_peak() + .75 * memory_mb * 2**20)
 
-# %% ../nbs/api/03_grading.ipynb #f2cee5d3
+# %% ../nbs/api/03_grading.ipynb #2a07577f
 def grade_batch(
     batch: list[tuple[Question, str]], # questions and completions
     seconds: float,                    # time limit of one judgement
@@ -121,7 +121,7 @@ def ready() -> bool:
     "In a worker: it has started."
     return "task" in SERVED
 
-# %% ../nbs/api/03_grading.ipynb #e296e9f3
+# %% ../nbs/api/03_grading.ipynb #a62443a7
 @contextlib.contextmanager
 def main_hidden() -> Iterator[None]:
     "While a worker starts, let it see no main module to import."
@@ -147,7 +147,7 @@ def check_importable(
     if type(task).__module__ == "__main__":
         raise UserError(f"task {task.name!r} is defined in a notebook or script; workers import it, so put its class in a module")
 
-# %% ../nbs/api/03_grading.ipynb #2df86184
+# %% ../nbs/api/03_grading.ipynb #ff08e40e
 @dataclass(frozen=True)
 class Limits:
     "What grading may use."
@@ -182,7 +182,7 @@ def bounded_pool(
         pool.stop()
         pool.join()
 
-# %% ../nbs/api/03_grading.ipynb #d4e89b36
+# %% ../nbs/api/03_grading.ipynb #dd4c4de8
 BATCH = 32 # pairs a batch, at most
 
 class Ledger:
@@ -213,7 +213,7 @@ class Ledger:
         elif len(batch) > 1: self.waiting.extendleft(batch[i:i + 1] for i in reversed(range(len(batch))))
         else: self.record(batch, [failed(self.task, self.pairs[batch.start][1])])
 
-# %% ../nbs/api/03_grading.ipynb #db7c4f68
+# %% ../nbs/api/03_grading.ipynb #289c0de4
 def drain(
     pool: ProcessPool,           # started workers
     ledger: Ledger,              # what is to be done
@@ -253,7 +253,7 @@ def grade_pooled(
             if ledger.done == before: raise RuntimeError(f"grading of task {task.name!r} stands still; no worker answers") from error
     return ledger.grades
 
-# %% ../nbs/api/03_grading.ipynb #dcf49d49
+# %% ../nbs/api/03_grading.ipynb #7aeb60f0
 def grade_pairs(
     task: Task,                            # who judges
     pairs: Sequence[tuple[Question, str]], # questions and completions
@@ -280,7 +280,7 @@ def verdict_counts(
     if unknown := set(counts) - set(VERDICTS): raise UserError(f"unknown verdict {sorted(unknown)[0]!r}; there are: {', '.join(VERDICTS)}")
     return {verdict: counts[verdict] for verdict in VERDICTS}
 
-# %% ../nbs/api/03_grading.ipynb #69a54257
+# %% ../nbs/api/03_grading.ipynb #4ea7e8e3
 def check_golds(
     task: Task,                    # who judges; without a `gold_response` nothing is left out
     questions: Sequence[Question], # questions about to be used

@@ -4,22 +4,24 @@
 
 # %% auto #0
 __all__ = ['LONGEST', 'BOX', 'FIRST', 'INNER', 'TRAILING', 'TEXT', 'FENCES', 'BLANKS', 'READER', 'BASE', 'HUB', 'FILE', 'COLUMNS',
-           'REMEDY', 'boxes', 'last_boxed', 'tidy', 'read_answer', 'read', 'read_gold', 'bases_differ', 'grade_answer',
-           'check_row', 'read_lines', 'fetch', 'load_rows', 'split_of', 'make_question', 'Math500', 'task']
+           'REMEDY', 'boxes', 'last_boxed', 'tidy', 'read_answer', 'read', 'read_gold', 'value_at_a_point', 'far_apart',
+           'bases_differ', 'grade_answer', 'check_row', 'read_lines', 'fetch', 'load_rows', 'split_of', 'make_question',
+           'Math500', 'task']
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #ac49ba58
+# %% ../../nbs/api/02_tasks.math500.ipynb #a401bed2
 import json, logging, os, re
 from collections import Counter
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 from math_verify import LatexExtractionConfig, parse, verify
+from sympy import Expr, Symbol, UnevaluatedExpr
 
 from ..artifacts import checksum
 from ..project import UserError, data_dir, digest
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #ab1081af
+# %% ../../nbs/api/02_tasks.math500.ipynb #67032f3c
 LONGEST = 2000 # characters; a longer answer is not an answer
 BOX = re.compile(r"""(?P<box>\\(?:boxed|fbox)(?![A-Za-z])\s*)                 # the command, and what follows it:
                      (?:(?P<open>\{)|(?P<bare>(?:(?!\\[)\]])[^\s${}]|\{[^\s${}]*\})+))? # a brace, or one word
@@ -53,7 +55,7 @@ def last_boxed(
     if end is None or end - begin > LONGEST: return None
     return TRAILING.sub("", INNER.sub("", text[begin:end])).strip() or None
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #1df900ab
+# %% ../../nbs/api/02_tasks.math500.ipynb #caaadc7e
 TEXT = re.compile(r"\\(?:text|mbox|math|operator)")
 FENCES = re.compile(r"\\(?:left|right)(?=\s*(?:[()\[\]]|\\[{}]))")
 BLANKS = re.compile(r"(?<=[(\[{+\-=<>^_/*])\s+|(?<!\\)\s+(?=[)\]}+\-=<>^_/*])")
@@ -72,7 +74,7 @@ def read_answer(
     answer = last_boxed(text)
     return None if answer is None else tidy(answer)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #e01777a9
+# %% ../../nbs/api/02_tasks.math500.ipynb #5d2fa081
 READER = (LatexExtractionConfig(boxed_match_priority=0),)
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
@@ -90,7 +92,27 @@ def read_gold(
     if not (found := read(gold)): raise ValueError(f"the gold answer {gold!r} cannot be read")
     return found
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #da58b307
+# %% ../../nbs/api/02_tasks.math500.ipynb #89013dd6
+def value_at_a_point(
+    expression: Expr, # any symbols in it get a value between 1 and 2 that depends on their name
+):
+    "An expression's numerical value where its symbols have fixed, crooked values."
+    return expression.evalf(subs={symbol: 1 + int(digest(symbol.name), 16) % 9973 / 9973 for symbol in expression.free_symbols})
+
+def far_apart(
+    gold,  # what was read of the gold answer
+    found, # what was read of the response's
+) -> bool:
+    "Whether two expressions have clearly different values at one point, so that they cannot be equal."
+    if not all(isinstance(each, Expr) and not isinstance(each, Symbol) and not each.has(UnevaluatedExpr) for each in (gold, found)):
+        return False
+    try:
+        values = [value_at_a_point(each) for each in (gold, found)]
+        gap, size = abs(values[0] - values[1]), max(map(abs, values))
+    except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError): return False # let the verifier try
+    return bool(gap.is_Float and gap > 1e-9 and gap > 1e-3 * size)
+
+# %% ../../nbs/api/02_tasks.math500.ipynb #37755be6
 BASE = re.compile(r"_\s*\{?\s*(\d+)\s*\}?\s*\$?$")
 
 def bases_differ(
@@ -108,11 +130,11 @@ def grade_answer(
     "Judge an answer; what the verifier raises goes through."
     if answer is None: return Grade(UNPARSED)
     expected, found = read_gold(tidy(gold)), read(tidy(answer))
-    if bases_differ(gold, answer): return Grade(WRONG, answer)
+    if bases_differ(gold, answer) or found and far_apart(expected[0], found[0]): return Grade(WRONG, answer)
     if found and verify(expected, found, timeout_seconds=None, raise_on_error=True): return Grade(RIGHT, answer)
     return Grade(UNPARSED if all(isinstance(part, str) for part in found) else WRONG, answer)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #312a245a
+# %% ../../nbs/api/02_tasks.math500.ipynb #2383f30e
 HUB, FILE = "HuggingFaceH4/MATH-500", "math500.jsonl"
 COLUMNS = ("problem", "answer", "unique_id", "level", "subject")
 REMEDY = f"set RLVD_DATA to a folder with {FILE}, or pass path="
@@ -146,7 +168,7 @@ def read_lines(
         rows.append(check_row(row, f"{path} line {number}"))
     return rows
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #85692c29
+# %% ../../nbs/api/02_tasks.math500.ipynb #978c0b40
 def fetch(
     revision: str | None, # a commit of the hub's repository; None for its newest
 ) -> tuple[list[dict], dict]:
@@ -171,7 +193,7 @@ def load_rows(
     if times > 1: raise UserError(f"{local or HUB}: unique_id {most!r} stands there {times} times")
     return rows, source
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #cc3fae1d
+# %% ../../nbs/api/02_tasks.math500.ipynb #4cac42ab
 def split_of(
     unique_id: str, # a question's id
 ) -> str:
@@ -186,7 +208,7 @@ def make_question(
     return Question(id=row["unique_id"], prompt=row["problem"], gold=row["answer"], split=split_of(row["unique_id"]),
                     difficulty=f"level {level}", info=dict(subject=row["subject"]))
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #fd3918dc
+# %% ../../nbs/api/02_tasks.math500.ipynb #b5df9cf1
 class Math500:
     "MATH-500, judged by the last boxed answer."
     name, version, untrusted = "math500", "1", True
@@ -228,7 +250,7 @@ class Math500:
         "The file and its checksum, or the hub's repository and commit."
         return dict(task=self.name, **self._source)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #f9c80591
+# %% ../../nbs/api/02_tasks.math500.ipynb #5a6a4a28
 def task(
     path: str | Path | None = None, # a local JSON Lines file
     revision: str | None = None,    # a commit of the hub's repository, when there is no file
