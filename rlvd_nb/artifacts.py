@@ -6,7 +6,7 @@
 __all__ = ['disk_errors', 'replacing', 'write_text', 'write_json', 'checksum', 'checksums', 'address', 'damage', 'set_aside',
            'locked', 'made', 'inventory', 'remove']
 
-# %% ../nbs/api/01_artifacts.ipynb #7d86c10a
+# %% ../nbs/api/01_artifacts.ipynb #68ccf79b
 import contextlib, errno, hashlib, json, os, shutil, uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from .project import UserError, digest, store_dir
 
-# %% ../nbs/api/01_artifacts.ipynb #788e16ea
+# %% ../nbs/api/01_artifacts.ipynb #a94eb43c
 @contextlib.contextmanager
 def disk_errors(
     path: Path, # what is being written
@@ -41,6 +41,7 @@ def replacing(
             os.replace(temporary, path)
         finally: temporary.unlink(missing_ok=True)
 
+# %% ../nbs/api/01_artifacts.ipynb #85c2a06c
 def write_text(
     path: Path, # the file to write
     text: str,  # what it will hold
@@ -56,7 +57,7 @@ def write_json(
     "Write `value` as indented JSON, whole or not at all."
     return write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
-# %% ../nbs/api/01_artifacts.ipynb #ca34b69f
+# %% ../nbs/api/01_artifacts.ipynb #8a04d477
 def checksum(
     path: Path, # a file
 ) -> str:
@@ -70,7 +71,7 @@ def checksums(
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
     return {str(path.relative_to(folder)): checksum(path) for path in files}
 
-# %% ../nbs/api/01_artifacts.ipynb #4a867a8f
+# %% ../nbs/api/01_artifacts.ipynb #56c201c5
 def address(
     kind: str, # what it is, for people: "base", "grpo"
     key: dict, # everything that determines the result
@@ -90,7 +91,7 @@ def damage(
     changed = sorted(name for name, value in recorded.items() if checksum(folder / name) != value)
     return f"{changed[0]} is not what was written" if changed else None
 
-# %% ../nbs/api/01_artifacts.ipynb #28d1ebda
+# %% ../nbs/api/01_artifacts.ipynb #f8629718
 def set_aside(
     path: Path, # a damaged file or folder
     why: str,   # what is wrong with it
@@ -115,7 +116,7 @@ def locked(
     try: yield
     finally: lock.release()
 
-# %% ../nbs/api/01_artifacts.ipynb #1d1710d0
+# %% ../nbs/api/01_artifacts.ipynb #f0854012
 def made(
     kind: str,                     # what it is, for people: "base", "grpo"
     key: dict,                     # everything that determines the result
@@ -135,7 +136,7 @@ def made(
             work.rename(folder)
     return folder
 
-# %% ../nbs/api/01_artifacts.ipynb #7dde56be
+# %% ../nbs/api/01_artifacts.ipynb #4254a643
 def inventory() -> list[dict]:
     "Every artifact of the store: kind, name, size in bytes and state."
     folders = sorted(path for kind in store_dir().glob("*") if kind.is_dir() for path in kind.iterdir() if path.is_dir())

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOOKS', 'facts_of', 'patterns_of', 'pattern_of', 'described', 'transcripts', 'rates_by', 'bins_of']
 
-# %% ../nbs/api/12_lab.ipynb #bdf84199
+# %% ../nbs/api/12_lab.ipynb #fea51210
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +17,7 @@ from .responses import Responses
 from .tasks.base import Question
 from .tasks.kinship import CHECK, KINDS, PATTERNS, Kinship, habits
 
-# %% ../nbs/api/12_lab.ipynb #83dd9ecf
+# %% ../nbs/api/12_lab.ipynb #1cdd0bf9
 def facts_of(
     task: Kinship, # whose world
 ) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def patterns_of(
     "A row a relation: the share of each pattern in texts that begin with it."
     return pd.DataFrame(habits(task.world), columns=PATTERNS).assign(relation=task.world.relations)[["relation", *PATTERNS]]
 
-# %% ../nbs/api/12_lab.ipynb #d5470055
+# %% ../nbs/api/12_lab.ipynb #44b760bd
 def pattern_of(
     completion: str, # a response
     depth: int,      # hops of the question's path
@@ -49,7 +49,7 @@ def pattern_of(
     if len(words) == people == 1: return "direct"
     return "step" if people == depth and len(words) == 2 * depth else "skip" if people == -(-depth // 2) and len(words) == people + depth else "other"
 
-# %% ../nbs/api/12_lab.ipynb #451d0efe
+# %% ../nbs/api/12_lab.ipynb #1cda786c
 def described(
     rows: pd.DataFrame,            # graded responses
     questions: Sequence[Question], # that were asked
@@ -70,7 +70,7 @@ def transcripts(
     return pd.DataFrame(dict(pattern=parts["pattern"], question=[prompts[i].prompt for i in parts["question_id"]], gold=[prompts[i].gold for i in parts["question_id"]],
                              response=parts["completion"].str.strip(), verdict=parts["verdict"], first_wrong_step=parts["step"], fault=parts["fault"])).reset_index(drop=True)
 
-# %% ../nbs/api/12_lab.ipynb #46fd2a53
+# %% ../nbs/api/12_lab.ipynb #192901af
 LOOKS = {"direct": ("#6b6b6b", "o"), "skip": ("#e69f00", "s"), "step": ("#0072b2", "D"), "verify": ("#009e73", "^"), "other": ("#cc79a7", "x")}
 
 def rates_by(
@@ -94,6 +94,7 @@ def rates_by(
     table.attrs["looks"] = LOOKS
     return table
 
+# %% ../nbs/api/12_lab.ipynb #3abc55e4
 def bins_of(
     responses: Responses, # of the base model to kinship questions
 ) -> pd.DataFrame:

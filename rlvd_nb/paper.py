@@ -8,7 +8,7 @@ __all__ = ['TYPES', 'CSS', 'app', 'cache', 'Parameters', 'Profile', 'UsageError'
            'section_html', 'write_report', 'run_paper', 'doctor', 'parse_parameters', 'paper', 'section', 'cache_ls',
            'cache_rm', 'doctor_command', 'one_line_errors', 'main']
 
-# %% ../nbs/api/15_paper.ipynb #6a9f9e69
+# %% ../nbs/api/15_paper.ipynb #07127c5d
 import html, json, os, platform, shutil, sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from .artifacts import disk_errors, inventory, remove, replacing, write_text
 from .project import UserError, load_profile, notebooks_dir, out_dir, report_dir, resolve_profile, store_dir
 from .run import versions
 
-# %% ../nbs/api/15_paper.ipynb #d73a2c6a
+# %% ../nbs/api/15_paper.ipynb #01fd3c0f
 def section_notebooks() -> dict[str, Path]:
     "Section number to notebook, in order."
     return {path.stem[:2]: path for path in sorted(notebooks_dir().glob("[0-9][0-9]_*.ipynb"))}
@@ -48,7 +48,7 @@ def parameters_of(
     import papermill
     return papermill.inspect_notebook(str(notebook))
 
-# %% ../nbs/api/15_paper.ipynb #0664126d
+# %% ../nbs/api/15_paper.ipynb #2b796a46
 TYPES = {"str": str, "int": int, "float": float, "bool": lambda text: {"true": True, "false": False}[text.lower()]}
 
 def typed(
@@ -68,7 +68,7 @@ def checked_parameters(
     "Those of the given parameters that the section has, with their types; one of the wrong type is refused."
     return {name: typed(name, text, known[name]["inferred_type_name"]) for name, text in given.items() if name in known}
 
-# %% ../nbs/api/15_paper.ipynb #9acb0057
+# %% ../nbs/api/15_paper.ipynb #84fd53d0
 class SectionFailed(RuntimeError):
     "A section stopped at a cell."
 
@@ -91,7 +91,7 @@ def run_section(
         raise SectionFailed(f"{where}: {error.ename}: {error.evalue}; the notebook so far is {copy}") from None
     return copy
 
-# %% ../nbs/api/15_paper.ipynb #e32cccdb
+# %% ../nbs/api/15_paper.ipynb #d343f1ee
 CSS = """
 body { font: 16px/1.55 Georgia, 'Times New Roman', serif; color: #1c1c1c; max-width: 56rem; margin: 2rem auto; padding: 0 1.2rem; }
 nav { font-size: .9rem; border-bottom: 1px solid #ccc; padding-bottom: .8rem; } nav a { margin-right: 1rem; }
@@ -108,6 +108,7 @@ def _without_progress(notebook):
         if cell.cell_type == "code": cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     return notebook
 
+# %% ../nbs/api/15_paper.ipynb #0a8ecded
 def section_html(
     executed: Path, # an executed notebook
 ) -> str:
@@ -117,6 +118,7 @@ def section_html(
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     return exporter.from_notebook_node(_without_progress(nbformat.read(executed, as_version=4)))[0]
 
+# %% ../nbs/api/15_paper.ipynb #593ed166
 def write_report(
     executed: list[Path], # executed notebooks, in order
     folder: Path,         # for the page
@@ -132,7 +134,7 @@ def write_report(
             f"<body><nav>{links}</nav>{bodies}<footer><p><small>Made by {made}.</small></p></footer></body></html>")
     return write_text(folder / "index.html", page)
 
-# %% ../nbs/api/15_paper.ipynb #d5fcd6f2
+# %% ../nbs/api/15_paper.ipynb #239d90fa
 def run_paper(
     profile: str,            # smoke, lab or paper
     only: list[str],         # section numbers; empty for all
@@ -152,7 +154,7 @@ def run_paper(
     executed = [run_section(chosen[number], ready[number], folder) for number in chosen]
     return write_report(executed, folder, "rlvd_nb: reinforcement learning against distillation")
 
-# %% ../nbs/api/15_paper.ipynb #06978933
+# %% ../nbs/api/15_paper.ipynb #71827d9d
 def doctor() -> pd.DataFrame:
     "A row a thing that is needed for something: whether it is there, and how to get it."
     def row(what, purpose, there, remedy): return dict(what=what, purpose=purpose, state="ok" if there else "missing", remedy="" if there else remedy)
@@ -172,7 +174,7 @@ def _in_clone() -> bool:
     from rlvd_nb.project import is_checkout, root
     return is_checkout(root())
 
-# %% ../nbs/api/15_paper.ipynb #982b88ee
+# %% ../nbs/api/15_paper.ipynb #8cdc0666
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Reinforcement learning against distillation: run the sections, see what is stored, check this machine.")
 cache = typer.Typer(no_args_is_help=True, help="Trained models and samples.")
@@ -208,6 +210,7 @@ def section(
     "Run one section."
     paper(profile, [number], parameter)
 
+# %% ../nbs/api/15_paper.ipynb #96528b52
 @cache.command("ls")
 def cache_ls():
     "Show what is stored."
@@ -224,7 +227,7 @@ def doctor_command():
     "Say what this machine can run, and what is missing."
     typer.echo(doctor().to_string(index=False))
 
-# %% ../nbs/api/15_paper.ipynb #2388845e
+# %% ../nbs/api/15_paper.ipynb #1953b840
 UsageError = typer.BadParameter.__base__ # typer's own class for an unknown command or option, which it does not export
 
 @contextmanager
@@ -236,7 +239,7 @@ def one_line_errors() -> Iterator[None]:
     except UsageError as error: code, message = 2, error.format_message()
     except KeyboardInterrupt: code, message = 130, "interrupted; the same command goes on where it was"
     else: return
-    print(f"rlvd: {message}", file=sys.stderr)
+    if message: print(f"rlvd: {message}", file=sys.stderr)  # bare `rlvd` has printed its help already
     raise SystemExit(code)
 
 def main() -> None:

@@ -6,18 +6,18 @@
 __all__ = ['UserError', 'is_checkout', 'root', 'notebooks_dir', 'out_dir', 'store_dir', 'report_dir', 'figures_dir', 'data_dir',
            'digest', 'derive_seed', 'profiles', 'resolve_profile', 'load_profile', 'check_type', 'settings']
 
-# %% ../nbs/api/00_project.ipynb #193ccd26
+# %% ../nbs/api/00_project.ipynb #a2a42455
 import hashlib, importlib.util, json, os, tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import yaml
 
-# %% ../nbs/api/00_project.ipynb #20fa73ee
+# %% ../nbs/api/00_project.ipynb #7f3b3250
 class UserError(ValueError):
     "Bad input: one line that names what was wrong and what would be right."
 
-# %% ../nbs/api/00_project.ipynb #485f4a33
+# %% ../nbs/api/00_project.ipynb #be35fd30
 def is_checkout(
     folder: Path, # any folder
 ) -> bool:
@@ -33,7 +33,7 @@ def root() -> Path:
     around = [here, *here.parents, package.parent]
     return next((folder for folder in around if is_checkout(folder)), here)
 
-# %% ../nbs/api/00_project.ipynb #1c72d41f
+# %% ../nbs/api/00_project.ipynb #a6dbe461
 def notebooks_dir() -> Path:
     "Folder of the section notebooks; an error outside a checkout."
     if not is_checkout(root()):
@@ -48,6 +48,7 @@ def store_dir() -> Path:
     "Folder of trained models and samples, addressed by what made them."
     return out_dir() / "store"
 
+# %% ../nbs/api/00_project.ipynb #de46b120
 def report_dir(
     profile: str, # smoke, lab or paper
 ) -> Path:
@@ -69,7 +70,7 @@ def data_dir() -> Path | None:
     if named and not Path(named).is_dir(): raise UserError(f"RLVD_DATA is {named!r}, which is not a folder")
     return Path(named).resolve() if named else None
 
-# %% ../nbs/api/00_project.ipynb #48966ab2
+# %% ../nbs/api/00_project.ipynb #acbae9ef
 def digest(
     value, # anything JSON can hold
 ) -> str:
@@ -83,7 +84,7 @@ def derive_seed(
     "A seed below 2**63 that depends on `parts` and on nothing else."
     return int(digest(list(parts)), 16) >> 1
 
-# %% ../nbs/api/00_project.ipynb #b27a4aac
+# %% ../nbs/api/00_project.ipynb #531739c1
 def profiles() -> list[str]:
     "Names of the profiles there are."
     return sorted(path.stem for path in (notebooks_dir() / "profiles").glob("*.yaml"))
@@ -105,7 +106,7 @@ def load_profile(
     if not isinstance(content, dict) or "all" not in (content.get("sections") or {}): raise UserError(f"{path} has no entry sections.all")
     return content["sections"]
 
-# %% ../nbs/api/00_project.ipynb #624fe11b
+# %% ../nbs/api/00_project.ipynb #f02093f2
 def check_type(
     name: str, # the parameter
     value,     # what was given

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Responses', 'tabulate', 'answer_codes', 'without_errors', 'entropies', 'faults']
 
-# %% ../nbs/api/10_responses.ipynb #19b728e0
+# %% ../nbs/api/10_responses.ipynb #a3262ff0
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from .estimators import answer_entropy
 from .project import UserError
 from .tasks.base import ERROR, RIGHT, Question
 
-# %% ../nbs/api/10_responses.ipynb #52c0205a
+# %% ../nbs/api/10_responses.ipynb #4d5dc656
 @dataclass(frozen=True, eq=False)
 class Responses:
     "Graded responses of one model to N questions, n samples each."
@@ -42,6 +42,7 @@ class Responses:
         "Verified chains for each question [N]."
         return self.verified.sum(1)
 
+# %% ../nbs/api/10_responses.ipynb #c6dd97ea
 def tabulate(
     rows: pd.DataFrame,             # graded responses, as the store gives them
     questions: Sequence[Question],  # which questions, in what order
@@ -63,6 +64,7 @@ def tabulate(
     verified = grid(right & rows["chain"].fillna(False).to_numpy(dtype=bool)) if checked.all() else None
     return Responses(tuple(questions), grid(right), verified, grid(answers), gold, grid(rows["tokens"]))
 
+# %% ../nbs/api/10_responses.ipynb #f6d00c75
 def answer_codes(
     question: np.ndarray,           # row of each response's question
     right: np.ndarray,              # whether its answer is right
@@ -77,7 +79,7 @@ def answer_codes(
     codes = np.array([-1 if gone else known[text] for text, gone in zip(texts, missing)])
     return np.where(right, gold[question], codes), gold
 
-# %% ../nbs/api/10_responses.ipynb #1cdd6845
+# %% ../nbs/api/10_responses.ipynb #09177647
 def without_errors(
     questions: Sequence[Question], # that were asked
     *tables: pd.DataFrame,         # graded rows of each model
@@ -86,7 +88,7 @@ def without_errors(
     failed = set().union(*(set(table.loc[table["verdict"] == ERROR, "question_id"]) for table in tables))
     return [q for q in questions if q.id not in failed], [q for q in questions if q.id in failed]
 
-# %% ../nbs/api/10_responses.ipynb #5156fe16
+# %% ../nbs/api/10_responses.ipynb #904a1f47
 def entropies(
     responses: Responses, # of one model
 ) -> np.ndarray:

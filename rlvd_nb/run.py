@@ -6,7 +6,7 @@
 __all__ = ['PACKAGES', 'INTERVALS', 'setting_of', 'configured', 'versions', 'readable', 'Run', 'base_of', 'rlvr_of',
            'responses_of', 'study', 'check_bins']
 
-# %% ../nbs/api/13_run.ipynb #bed920bf
+# %% ../nbs/api/13_run.ipynb #d60412f0
 import importlib.metadata as metadata
 import platform
 from dataclasses import asdict
@@ -25,7 +25,7 @@ from .responses import Responses, tabulate, without_errors
 from .store import respond
 from .tasks.base import Question, Task, check_disjoint, choose, load_task
 
-# %% ../nbs/api/13_run.ipynb #8b1790dd
+# %% ../nbs/api/13_run.ipynb #a61d1bb6
 def setting_of(
     profile: str,       # a profile's name, or "auto"
     model: str | None,  # the model asked for, if any
@@ -45,7 +45,7 @@ def configured(
         first = error.errors()[0]
         raise UserError(f"{name}: {'.'.join(map(str, first['loc'])) or 'parameters'}: {first['msg'].removeprefix('Value error, ')}") from error
 
-# %% ../nbs/api/13_run.ipynb #9294d80f
+# %% ../nbs/api/13_run.ipynb #ffde842f
 PACKAGES = ("rlvd_nb", "numpy", "scipy", "statsmodels", "pandas", "matplotlib", "torch", "transformers", "trl", "math-verify")
 
 def versions() -> dict[str, str]:
@@ -68,7 +68,7 @@ def readable(
     short = lambda name: (lambda x: "" if pd.isna(x) else f"{x:.2g}") if name.startswith("p_") or name == "p" else (lambda x: "" if pd.isna(x) else f"{x:.3f}")
     return shown.assign(**{column: shown[column].map(short(column)) for column in floats})
 
-# %% ../nbs/api/13_run.ipynb #090c3bf4
+# %% ../nbs/api/13_run.ipynb #c9d75792
 class Run:
     "One run of one section in one setting."
     def __init__(
@@ -116,7 +116,7 @@ class Run:
         self.write(name, caption, [path])
         return readable(table)
 
-# %% ../nbs/api/13_run.ipynb #e32d8fbd
+# %% ../nbs/api/13_run.ipynb #e0133098
 def base_of(
     run: Run, # whose base model
 ) -> Path:
@@ -130,6 +130,7 @@ def base_of(
     run.inputs["base"] = fingerprint(folder)
     return folder
 
+# %% ../nbs/api/13_run.ipynb #4e6745fa
 def rlvr_of(
     run: Run,    # its settings name variant, steps and rates
     base: Path,  # folder of the model to start from
@@ -145,6 +146,7 @@ def rlvr_of(
     run.inputs["RLVR"] = fingerprint(folder)
     return folder
 
+# %% ../nbs/api/13_run.ipynb #1122cf59
 def responses_of(
     run: Run,         # its samples, temperature, seed
     name: str,        # of the model in the report
@@ -160,7 +162,7 @@ def responses_of(
     run.inputs.setdefault("samples", {})[f"{name}, {split}, draw {draw}"] = digest([fingerprint(model), asdict(params), s.samples])
     return rows
 
-# %% ../nbs/api/13_run.ipynb #37db82e3
+# %% ../nbs/api/13_run.ipynb #e40edeab
 def study(
     run: Run,        # its settings
     base: Path,      # folder of the base model

@@ -6,7 +6,7 @@
 __all__ = ['SamplingParams', 'Request', 'Completion', 'Sampler', 'uniforms', 'warpers', 'choose_positions', 'PreallocatedLayer',
            'new_cache', 'sample_tree', 'end_tokens', 'bytes_a_response', 'batches', 'TransformersSampler', 'unpack']
 
-# %% ../nbs/api/05_sampling.ipynb #4cd70176
+# %% ../nbs/api/05_sampling.ipynb #a46975d1
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from transformers.generation.logits_process import (
 
 from .project import UserError, derive_seed
 
-# %% ../nbs/api/05_sampling.ipynb #64d743e9
+# %% ../nbs/api/05_sampling.ipynb #da3c6054
 @dataclass(frozen=True)
 class SamplingParams:
     "How responses are drawn."
@@ -51,7 +51,7 @@ class Completion:
     logprob: np.ndarray     # the model's own log-probability of each token, before temperature and truncation
     finished: bool          # ended by itself, not for want of room
 
-# %% ../nbs/api/05_sampling.ipynb #72510a74
+# %% ../nbs/api/05_sampling.ipynb #63ef0974
 class Sampler(Protocol):
     "Makes responses."
     def sample(
@@ -64,7 +64,7 @@ class Sampler(Protocol):
     def decode(self, tokens: Sequence[tuple[int, ...]]) -> list[str]:
         "Token sequences as text, without special tokens."
 
-# %% ../nbs/api/05_sampling.ipynb #637fcc33
+# %% ../nbs/api/05_sampling.ipynb #a91b8113
 def uniforms(
     params: SamplingParams, # for the seed and the length
     prompt: str,            # the prompt
@@ -76,7 +76,7 @@ def uniforms(
     generator = np.random.Philox(key=derive_seed("sample", params.seed, prompt)).advance(start * blocks)
     return np.random.Generator(generator).random((count, 4 * blocks))[:, :params.max_tokens]
 
-# %% ../nbs/api/05_sampling.ipynb #6972b607
+# %% ../nbs/api/05_sampling.ipynb #4479c1eb
 def warpers(
     params: SamplingParams, # temperature and truncation
 ) -> LogitsProcessorList:
@@ -99,7 +99,7 @@ def choose_positions(
     found = torch.searchsorted(shifted, u + row, right=True)
     return torch.minimum(found, (row + 1) * logits.shape[1] - 1)  # r + u can round up to r + 1
 
-# %% ../nbs/api/05_sampling.ipynb #c3e3bb45
+# %% ../nbs/api/05_sampling.ipynb #5e141a0d
 class PreallocatedLayer(DynamicLayer):
     "Keys and values of one attention layer, [rows, heads, capacity, head size], filled from the left."
     def __init__(
@@ -145,7 +145,7 @@ def new_cache(
     if set(getattr(text, "layer_types", None) or ["full_attention"]) != {"full_attention"}: return DynamicCache(config=text)
     return Cache(layers=[PreallocatedLayer(capacity) for _ in range(text.num_hidden_layers)])
 
-# %% ../nbs/api/05_sampling.ipynb #488748c5
+# %% ../nbs/api/05_sampling.ipynb #4ecb6372
 @torch.inference_mode()
 def sample_tree(
     model,               # a causal model in evaluation mode
@@ -175,7 +175,7 @@ def sample_tree(
         inputs = nodes[:, None] % logits.shape[1]
     return tokens, logprobs
 
-# %% ../nbs/api/05_sampling.ipynb #6e2ba383
+# %% ../nbs/api/05_sampling.ipynb #b0ba8771
 def end_tokens(
     model,      # a causal model
     tokenizer,  # its tokenizer
@@ -184,6 +184,7 @@ def end_tokens(
     named = model.generation_config.eos_token_id
     return sorted({tokenizer.eos_token_id, *([] if named is None else [named] if isinstance(named, int) else named)})
 
+# %% ../nbs/api/05_sampling.ipynb #0de6277b
 def bytes_a_response(
     model,       # a causal model
     tokens: int, # of prompt and response together
@@ -206,7 +207,7 @@ def batches(
         step = max(1, size // count)
         for i in range(0, len(group), step): yield group[i:i + step]
 
-# %% ../nbs/api/05_sampling.ipynb #5205a6d2
+# %% ../nbs/api/05_sampling.ipynb #924f6ec9
 class TransformersSampler:
     "Samples from any causal model of transformers."
     name = "transformers"
@@ -255,6 +256,7 @@ class TransformersSampler:
         rows = unpack(tokens, logprobs, self.ends)
         return [(r, [Completion(r.start + i, *next(rows)) for i in range(r.count)]) for r in batch]
 
+# %% ../nbs/api/05_sampling.ipynb #0f33ea44
 def unpack(
     tokens: torch.Tensor,   # [samples, max_tokens], -1 after the end
     logprobs: torch.Tensor, # [samples, max_tokens]

@@ -7,7 +7,7 @@ __all__ = ['VARIANTS', 'CURVES', 'PretrainConfig', 'pack', 'packed_loss', 'learn
            'packed_text', 'train_packed', 'base_model', 'GrpoConfig', 'trl_config', 'make_rollouts', 'make_reward',
            'progress_callback', 'trl_quietly', 'grpo_trainer', 'last_checkpoint', 'grpo', 'training_point']
 
-# %% ../nbs/api/07_training.ipynb #f6a350cf
+# %% ../nbs/api/07_training.ipynb #510b2457
 import json, math, os, shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from .prompts import render
 from .tasks.base import ERROR, RIGHT, Question, Task
 from .tasks.kinship import Kinship, pretraining_text
 
-# %% ../nbs/api/07_training.ipynb #f6bd8ad9
+# %% ../nbs/api/07_training.ipynb #074f2e56
 class PretrainConfig(BaseModel):
     "How a lab base model is trained."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,7 +57,7 @@ def pack(
         ids[r, :len(flat)], part[r, :len(flat)], position[r, :len(flat)] = zip(*flat)
     return ids, part, position
 
-# %% ../nbs/api/07_training.ipynb #d2472ee1
+# %% ../nbs/api/07_training.ipynb #984ad290
 def packed_loss(
     model,       # a causal model
     ids,         # [rows, row] token ids
@@ -80,7 +80,7 @@ def learning_rate(
     cosine = .5 * (1 + math.cos(math.pi * step / config.steps))
     return config.learning_rate * min(1, (step + 1) / config.warmup) * (.05 + .95 * cosine)
 
-# %% ../nbs/api/07_training.ipynb #9b8ead90
+# %% ../nbs/api/07_training.ipynb #e07e9a59
 def save_state(
     path: Path,  # a safetensors file
     model,       # its parameters
@@ -112,7 +112,7 @@ def load_state(
         optimizer.state[value] = {"step": torch.tensor(float(step)), **{m: state[f"{m}.{name}"] for m in ("exp_avg", "exp_avg_sq")}}
     return step
 
-# %% ../nbs/api/07_training.ipynb #befb5427
+# %% ../nbs/api/07_training.ipynb #4af1aa51
 def packed_text(
     world_task: Kinship,    # whose text
     tokenizer,              # of the model
@@ -146,6 +146,7 @@ def train_packed(
         if (step + 1) % config.checkpoint == 0: save_state(work / "state.safetensors", model, optimizer, step + 1)
     return losses
 
+# %% ../nbs/api/07_training.ipynb #960f9933
 def base_model(
     world_task: Kinship,     # the world it is to know
     size: LabModelConfig,    # how large it is
@@ -162,7 +163,7 @@ def base_model(
     world = {k: v for k, v in world_task.world.config.model_dump(mode="json").items() if k not in ("train_questions", "test_questions")}
     return made("base", dict(world=world, size=size.model_dump(), train=config.model_dump(), code=1), make)
 
-# %% ../nbs/api/07_training.ipynb #eb3307b9
+# %% ../nbs/api/07_training.ipynb #8ad9df11
 VARIANTS = {"grpo": dict(scale_rewards="group", loss_type="grpo"), "dr_grpo": dict(scale_rewards="none", loss_type="dr_grpo")}
 CURVES = {"reward": "reward", "frac_reward_zero_std": "groups without gradient", "entropy": "token entropy",
           "completions/mean_length": "response length", "grad_norm": "gradient norm"}
@@ -182,6 +183,7 @@ class GrpoConfig(BaseModel):
     seed: int = 0                             # of the order of questions and the rollouts
     trl: dict = Field(default_factory=dict)   # further fields of TRL's GRPOConfig
 
+# %% ../nbs/api/07_training.ipynb #6e2adfbc
 def trl_config(
     config: GrpoConfig, # ours
     work: Path,         # TRL's output folder
@@ -199,7 +201,7 @@ def trl_config(
     try: return GRPOConfig(**fields | VARIANTS[config.variant] | config.trl)
     except TypeError as error: raise UserError(f"TRL's GRPOConfig: {error}") from error
 
-# %% ../nbs/api/07_training.ipynb #f69bb0be
+# %% ../nbs/api/07_training.ipynb #fc3c1125
 def make_rollouts(
     config: GrpoConfig, # length, seed
 ):
@@ -220,6 +222,7 @@ def make_rollouts(
                     logprobs=[c.logprob.tolist() for c in chosen])
     return rollout
 
+# %% ../nbs/api/07_training.ipynb #0f6b1a00
 def make_reward(
     task: Task,                    # the verifier
     questions: Sequence[Question], # what may be asked
@@ -231,7 +234,7 @@ def make_reward(
         return [None if grade.verdict == ERROR else float(grade.verdict == RIGHT) for grade in grades]
     return verified
 
-# %% ../nbs/api/07_training.ipynb #d51dc909
+# %% ../nbs/api/07_training.ipynb #cf9453bf
 def progress_callback(
     label: str, # for the progress bar
 ):
@@ -247,6 +250,7 @@ def progress_callback(
         def on_train_end(self, args, state, control, **_): self.bar.close()
     return Progress()
 
+# %% ../nbs/api/07_training.ipynb #32cac922
 @contextmanager
 def trl_quietly() -> Iterator[None]:
     "Accept TRL's notice that `rollout_func` is experimental: its version is pinned. Put the variable back after."
@@ -257,7 +261,7 @@ def trl_quietly() -> Iterator[None]:
         if before is None: del os.environ["TRL_EXPERIMENTAL_SILENCE"]
         else: os.environ["TRL_EXPERIMENTAL_SILENCE"] = before
 
-# %% ../nbs/api/07_training.ipynb #99bb0597
+# %% ../nbs/api/07_training.ipynb #71245b20
 def grpo_trainer(
     base: Path,                    # the model's folder
     task: Task,                    # the verifier
@@ -279,6 +283,7 @@ def grpo_trainer(
     trainer.add_callback(progress_callback(f"RLVR ({config.variant})"))
     return trainer
 
+# %% ../nbs/api/07_training.ipynb #a7865b4c
 def last_checkpoint(
     work: Path, # TRL's output folder
 ) -> str | None:
@@ -289,6 +294,7 @@ def last_checkpoint(
         shutil.rmtree(folder)
     return None
 
+# %% ../nbs/api/07_training.ipynb #d8fceaba
 def grpo(
     base: Path,                    # the model's folder
     task: Task,                    # the verifier
@@ -309,6 +315,7 @@ def grpo(
                config=config.model_dump(mode="json"), template=template, code=1)
     return made("grpo", key, make)
 
+# %% ../nbs/api/07_training.ipynb #9d78ab73
 def training_point(
     log: dict, # one entry of the trainer's log
 ) -> dict | None:

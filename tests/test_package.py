@@ -93,3 +93,14 @@ def test_estimators_know_nothing_of_models():
     assert imports_of(ROOT / "rlvd_nb" / "comparison.py") == {"estimators"}
     for task in (ROOT / "rlvd_nb" / "tasks").glob("*.py"):
         assert not imports_of(task) & {"sampling", "store", "training", "models"}
+
+
+def test_readme_says_what_the_figures_say():
+    from readme_numbers import block
+    assert block() in (ROOT / "README.md").read_text(), "run: python tests/readme_numbers.py"
+
+
+def test_readme_maps_every_file():
+    readme = (ROOT / "README.md").read_text()
+    named = [path.name for path in LIBRARY + SECTIONS] + [path.name for path in (ROOT / "benchmarks").glob("*.py")] + [path.name for path in (ROOT / "nbs/profiles").iterdir()]
+    assert not [name for name in named if name.removesuffix(".ipynb") not in readme]

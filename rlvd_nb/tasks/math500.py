@@ -6,9 +6,9 @@
 __all__ = ['LONGEST', 'BOX', 'FIRST', 'INNER', 'TRAILING', 'TEXT', 'FENCES', 'BLANKS', 'READER', 'BASE', 'HUB', 'FILE', 'COLUMNS',
            'REMEDY', 'boxes', 'last_boxed', 'tidy', 'read_answer', 'read', 'read_gold', 'value_at_a_point', 'far_apart',
            'bases_differ', 'grade_answer', 'check_row', 'read_lines', 'fetch', 'load_rows', 'split_of', 'make_question',
-           'Math500', 'task']
+           'LastBoxed', 'Math500', 'task']
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #a401bed2
+# %% ../../nbs/api/02_tasks.math500.ipynb #e2ec8afa
 import json, logging, os, re
 from collections import Counter
 from functools import cached_property, lru_cache
@@ -21,7 +21,7 @@ from ..artifacts import checksum
 from ..project import UserError, data_dir, digest
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #67032f3c
+# %% ../../nbs/api/02_tasks.math500.ipynb #205b3864
 LONGEST = 2000 # characters; a longer answer is not an answer
 BOX = re.compile(r"""(?P<box>\\(?:boxed|fbox)(?![A-Za-z])\s*)                 # the command, and what follows it:
                      (?:(?P<open>\{)|(?P<bare>(?:(?!\\[)\]])[^\s${}]|\{[^\s${}]*\})+))? # a brace, or one word
@@ -46,6 +46,7 @@ def boxes(
             if box is not None: found[box:] = [(found[box][0], token.start())]
     return found
 
+# %% ../../nbs/api/02_tasks.math500.ipynb #6cfccec3
 def last_boxed(
     text: str, # a response
 ) -> str | None:
@@ -55,7 +56,7 @@ def last_boxed(
     if end is None or end - begin > LONGEST: return None
     return TRAILING.sub("", INNER.sub("", text[begin:end])).strip() or None
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #caaadc7e
+# %% ../../nbs/api/02_tasks.math500.ipynb #88f8d44a
 TEXT = re.compile(r"\\(?:text|mbox|math|operator)")
 FENCES = re.compile(r"\\(?:left|right)(?=\s*(?:[()\[\]]|\\[{}]))")
 BLANKS = re.compile(r"(?<=[(\[{+\-=<>^_/*])\s+|(?<!\\)\s+(?=[)\]}+\-=<>^_/*])")
@@ -74,7 +75,7 @@ def read_answer(
     answer = last_boxed(text)
     return None if answer is None else tidy(answer)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #5d2fa081
+# %% ../../nbs/api/02_tasks.math500.ipynb #f5bd68f6
 READER = (LatexExtractionConfig(boxed_match_priority=0),)
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
@@ -92,7 +93,7 @@ def read_gold(
     if not (found := read(gold)): raise ValueError(f"the gold answer {gold!r} cannot be read")
     return found
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #89013dd6
+# %% ../../nbs/api/02_tasks.math500.ipynb #a1ae7793
 def value_at_a_point(
     expression: Expr, # any symbols in it get a value between 1 and 2 that depends on their name
 ):
@@ -112,7 +113,7 @@ def far_apart(
     except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError): return False # let the verifier try
     return bool(gap.is_Float and gap > 1e-9 and gap > 1e-3 * size)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #37755be6
+# %% ../../nbs/api/02_tasks.math500.ipynb #34f8a150
 BASE = re.compile(r"_\s*\{?\s*(\d+)\s*\}?\s*\$?$")
 
 def bases_differ(
@@ -134,7 +135,7 @@ def grade_answer(
     if found and verify(expected, found, timeout_seconds=None, raise_on_error=True): return Grade(RIGHT, answer)
     return Grade(UNPARSED if all(isinstance(part, str) for part in found) else WRONG, answer)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #2383f30e
+# %% ../../nbs/api/02_tasks.math500.ipynb #03e73dfb
 HUB, FILE = "HuggingFaceH4/MATH-500", "math500.jsonl"
 COLUMNS = ("problem", "answer", "unique_id", "level", "subject")
 REMEDY = f"set RLVD_DATA to a folder with {FILE}, or pass path="
@@ -153,6 +154,7 @@ def check_row(
         if not row[name].strip(): raise UserError(f"{where}: column {name!r} is empty")
     return row
 
+# %% ../../nbs/api/02_tasks.math500.ipynb #fe157e55
 def read_lines(
     path: Path, # a JSON Lines file
 ) -> list[dict]:
@@ -168,13 +170,14 @@ def read_lines(
         rows.append(check_row(row, f"{path} line {number}"))
     return rows
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #978c0b40
+# %% ../../nbs/api/02_tasks.math500.ipynb #b6a04538
 def fetch(
     revision: str | None, # a commit of the hub's repository; None for its newest
 ) -> tuple[list[dict], dict]:
     "The rows from the hub, and which commit they are of."
     try: from datasets import load_dataset
-    except ImportError as error: raise UserError(f"{HUB} needs the package datasets: install rlvd_nb[train]; or {REMEDY}") from error
+    except ImportError as error:
+        raise UserError(f"{HUB} needs the package datasets: install rlvd_nb[train]; or {REMEDY}") from error
     try: table = load_dataset(HUB, split="test", revision=revision)
     except (OSError, ValueError) as error: raise UserError(f"cannot fetch {HUB} ({type(error).__name__}); {REMEDY}") from error
     commits = {match[1] for url in table.info.download_checksums or {} if (match := re.search(r"@([0-9a-f]{7,40})/", url))}
@@ -193,7 +196,7 @@ def load_rows(
     if times > 1: raise UserError(f"{local or HUB}: unique_id {most!r} stands there {times} times")
     return rows, source
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #4cac42ab
+# %% ../../nbs/api/02_tasks.math500.ipynb #308879c3
 def split_of(
     unique_id: str, # a question's id
 ) -> str:
@@ -208,10 +211,27 @@ def make_question(
     return Question(id=row["unique_id"], prompt=row["problem"], gold=row["answer"], split=split_of(row["unique_id"]),
                     difficulty=f"level {level}", info=dict(subject=row["subject"]))
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #b5df9cf1
-class Math500:
+# %% ../../nbs/api/02_tasks.math500.ipynb #d584da61
+class LastBoxed:
+    "Judges a response by its last boxed answer."
+    untrusted = True
+
+    def key(self, completion: str) -> str | None:
+        "All of a completion that matters: its answer, tidied."
+        return read_answer(completion)
+
+    def grade(self, question: Question, completion: str) -> Grade:
+        "Judge the last boxed answer; unbounded in time, so many are judged with `grading.grade_pairs`."
+        return grade_answer(question.gold, read_answer(completion))
+
+    def gold_response(self, question: Question) -> str:
+        "A response that must be right."
+        return rf"\boxed{{{question.gold}}}"
+
+# %% ../../nbs/api/02_tasks.math500.ipynb #4fe3edae
+class Math500(LastBoxed):
     "MATH-500, judged by the last boxed answer."
-    name, version, untrusted = "math500", "1", True
+    name, version = "math500", "1"
 
     def __init__(
         self,
@@ -219,8 +239,7 @@ class Math500:
         source: dict,     # where they came from
         max_tokens: int,  # room a response needs
     ):
-        self.all_questions, self.max_tokens = [make_question(row) for row in rows], max_tokens
-        self._source = source
+        self.all_questions, self.max_tokens, self._source = [make_question(row) for row in rows], max_tokens, source
 
     @cached_property
     def excluded(self) -> list[tuple[Question, str]]:
@@ -234,23 +253,11 @@ class Math500:
         out = {question.id for question, _ in self.excluded}
         return [question for question in self.all_questions if question.split == split and question.id not in out]
 
-    def key(self, completion: str) -> str | None:
-        "All of a completion that matters: its last boxed answer."
-        return read_answer(completion)
-
-    def grade(self, question: Question, completion: str) -> Grade:
-        "Judge the last boxed answer; unbounded in time, so many are judged with `grading.grade_pairs`."
-        return grade_answer(question.gold, read_answer(completion))
-
-    def gold_response(self, question: Question) -> str:
-        "A response that must be right."
-        return rf"\boxed{{{question.gold}}}"
-
     def source(self) -> dict:
         "The file and its checksum, or the hub's repository and commit."
         return dict(task=self.name, **self._source)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #5a6a4a28
+# %% ../../nbs/api/02_tasks.math500.ipynb #8d51f768
 def task(
     path: str | Path | None = None, # a local JSON Lines file
     revision: str | None = None,    # a commit of the hub's repository, when there is no file

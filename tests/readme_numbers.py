@@ -1,0 +1,35 @@
+"""The README's numbers, from the tables of the lab run in figures/: python tests/readme_numbers.py prints the block."""
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- numbers of figures/, made by tests/readme_numbers.py -->", "<!-- end of numbers -->"
+
+
+def interval(row) -> str: return f"{100 * row['value']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+
+
+def block() -> str:
+    summary = pd.read_csv(ROOT / "figures" / "rlvr_summary.csv").query("split == 'test'")
+    changes = pd.read_csv(ROOT / "figures" / "rlvr_differences.csv").query("split == 'test'").set_index("measure")
+    moves = pd.read_csv(ROOT / "figures" / "rlvr_moves.csv").query("questions > 0").set_index(["model", "bin"])
+    lines = [BEGIN, "| test questions, % | base | RLVR | difference (points) | p |", "|---|---|---|---|---|"]
+    for measure, row in changes.iterrows():
+        base, rl = (interval(summary[(summary["model"] == model) & (summary["measure"] == measure)].iloc[0]) for model in ("base", "RLVR"))
+        p = "< 0.001" if row["p_holm"] < .001 else f"{row['p_holm']:.2g}"
+        lines.append(f"| {measure} | {base} | {rl} | {100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}] | {p} |")
+    second = moves.xs("RLVR").index[1]
+    rl, again = moves.loc[("RLVR", second)], moves.loc[("base, second draw", second)]
+    lines += ["", f"Of the {rl['questions']:.0f} hardest questions that the base model could solve (bin {second}), {rl['down']:.0f} fell to none after RLVR where "
+              f"{rl['down_null']:.1f} would have if nothing had changed (a second draw of the unchanged base model: {again['down']:.0f}), "
+              f"and {rl['up']:.0f} rose where {rl['up_null']:.1f} would have (second draw: {again['up']:.0f}).", END]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    head, rest = text.split(BEGIN)
+    readme.write_text(head + block() + rest.split(END)[1])
+    print(block())
