@@ -91,6 +91,7 @@ def main():
     ]).round(2).to_string(index=False))
     table, examples = compare(sample, verdicts, [grades[i] for i in chosen])
     print(f"\nverdicts on the {len(sample)} responses of the loop; {len(examples)} differ in right or not\n{table.to_string(index=False)}")
+    print("loop right, grade_pairs unparsed: no closed box, and the loop took a number from somewhere; wrong: another base, or a decimal that is 0 to six places")
     for example in examples[:8]: print(example)
 
 if __name__ == "__main__": main()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VERDICT_LOOKS', 'FOREST_COLUMNS', 'check_forest', 'forest', 'band_difference']
 
-# %% ../nbs/api/12_forest.ipynb #d7921a72
+# %% ../nbs/api/12_forest.ipynb #4a2c47bf
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import pandas as pd
 from .estimators import Band
 from .figures import NARROW, WIDE, styled
 
-# %% ../nbs/api/12_forest.ipynb #910f8cf0
+# %% ../nbs/api/12_forest.ipynb #3456aefe
 VERDICT_LOOKS = {"supported": ("#0072b2", "o"), "contradicted": ("#d55e00", "X"), "inconclusive": ("#6b6b6b", "s")}
 FOREST_COLUMNS = ("claim", "unit", "value", "low", "high", "direction", "threshold", "verdict")
 
@@ -29,10 +29,11 @@ def _effect(axis, row, at: int) -> None:
     face = "white" if row.verdict == "inconclusive" else color
     if np.isfinite(row.low): axis.plot([row.low, row.high], [at, at], color=color, linewidth=1.1)
     axis.plot(row.value, at, marker=marker, color=color, markerfacecolor=face, markersize=5, linestyle="none")
-    text = f"{row.value:+.3g} [{row.low:+.3g}, {row.high:+.3g}]".replace("-", "−")
+    places = 1 if row.unit == "points" else 2
+    text = f"{row.value:+.{places}f} [{row.low:+.{places}f}, {row.high:+.{places}f}]".replace("-", "−")
     axis.annotate(text, (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=6, annotation_clip=False)
 
-# %% ../nbs/api/12_forest.ipynb #80e745c5
+# %% ../nbs/api/12_forest.ipynb #5bf0d8ae
 def _panel(axis, rows: pd.DataFrame, unit: str) -> None:
     "All effects of one unit, the first on top."
     shown = list(rows.itertuples())
@@ -53,7 +54,7 @@ def _legend(figure) -> None:
     handles.append(plt.Rectangle((0, 0), 1, 1, color="#0072b2", alpha=.1, label="the claim's side"))
     figure.legend(handles=handles, loc="outside upper center", ncols=4, columnspacing=1, handletextpad=.4)
 
-# %% ../nbs/api/12_forest.ipynb #3030fd6a
+# %% ../nbs/api/12_forest.ipynb #879f6d47
 def check_forest(
     table: pd.DataFrame, # for `forest`
 ) -> pd.DataFrame:
@@ -78,7 +79,7 @@ def forest(
     if absent: figure.supxlabel(f"{absent} claims not run: {', '.join(table.loc[table['verdict'] == 'not run', 'id'])}", fontsize=6)
     return figure
 
-# %% ../nbs/api/12_forest.ipynb #4a1411dc
+# %% ../nbs/api/12_forest.ipynb #ec745b2e
 @styled
 def band_difference(
     band: Band, # difference of two pass@k curves, with its simultaneous band

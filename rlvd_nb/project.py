@@ -4,20 +4,22 @@
 
 # %% auto #0
 __all__ = ['UserError', 'is_checkout', 'root', 'notebooks_dir', 'out_dir', 'store_dir', 'report_dir', 'figures_dir', 'data_dir',
-           'digest', 'derive_seed', 'profiles', 'resolve_profile', 'load_profile', 'check_type', 'settings']
+           'digest', 'derive_seed', 'profiles', 'resolve_profile', 'load_profile', 'check_type', 'settings',
+           'configured']
 
-# %% ../nbs/api/00_project.ipynb #a2a42455
+# %% ../nbs/api/00_project.ipynb #28fdfbd0
 import hashlib, importlib.util, json, os, tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
-# %% ../nbs/api/00_project.ipynb #7f3b3250
+# %% ../nbs/api/00_project.ipynb #d168c28f
 class UserError(ValueError):
     "Bad input: one line that names what was wrong and what would be right."
 
-# %% ../nbs/api/00_project.ipynb #be35fd30
+# %% ../nbs/api/00_project.ipynb #2adfdc00
 def is_checkout(
     folder: Path, # any folder
 ) -> bool:
@@ -33,7 +35,7 @@ def root() -> Path:
     around = [here, *here.parents, package.parent]
     return next((folder for folder in around if is_checkout(folder)), here)
 
-# %% ../nbs/api/00_project.ipynb #a6dbe461
+# %% ../nbs/api/00_project.ipynb #e4166884
 def notebooks_dir() -> Path:
     "Folder of the section notebooks; an error outside a checkout."
     if not is_checkout(root()):
@@ -48,7 +50,7 @@ def store_dir() -> Path:
     "Folder of trained models and samples, addressed by what made them."
     return out_dir() / "store"
 
-# %% ../nbs/api/00_project.ipynb #de46b120
+# %% ../nbs/api/00_project.ipynb #a29988ef
 def report_dir(
     profile: str, # smoke, lab or paper
 ) -> Path:
@@ -70,7 +72,7 @@ def data_dir() -> Path | None:
     if named and not Path(named).is_dir(): raise UserError(f"RLVD_DATA is {named!r}, which is not a folder")
     return Path(named).resolve() if named else None
 
-# %% ../nbs/api/00_project.ipynb #acbae9ef
+# %% ../nbs/api/00_project.ipynb #adf70f3d
 def digest(
     value, # anything JSON can hold
 ) -> str:
@@ -84,7 +86,7 @@ def derive_seed(
     "A seed below 2**63 that depends on `parts` and on nothing else."
     return int(digest(list(parts)), 16) >> 1
 
-# %% ../nbs/api/00_project.ipynb #531739c1
+# %% ../nbs/api/00_project.ipynb #17518f75
 def profiles() -> list[str]:
     "Names of the profiles there are."
     return sorted(path.stem for path in (notebooks_dir() / "profiles").glob("*.yaml"))
@@ -106,7 +108,7 @@ def load_profile(
     if not isinstance(content, dict) or "all" not in (content.get("sections") or {}): raise UserError(f"{path} has no entry sections.all")
     return content["sections"]
 
-# %% ../nbs/api/00_project.ipynb #f02093f2
+# %% ../nbs/api/00_project.ipynb #d625baa5
 def check_type(
     name: str, # the parameter
     value,     # what was given
@@ -130,3 +132,15 @@ def settings(
     if unknown: raise UserError(f"section {section} has no parameter {unknown[0]!r}; there are: {', '.join(sorted(merged))}")
     chosen = {name: check_type(name, value, merged[name]) for name, value in given.items() if value is not None}
     return SimpleNamespace(profile=resolve_profile(profile), section=section, **{**merged, **chosen})
+
+# %% ../nbs/api/00_project.ipynb #d3f5fb72
+def configured(
+    kind: type[BaseModel], # a configuration class
+    name: str,             # what it configures, for the error message
+    **fields,              # its fields
+) -> BaseModel:
+    "A configuration, or one line that says which field is wrong."
+    try: return kind(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{name}: {'.'.join(map(str, first['loc'])) or 'parameters'}: {first['msg'].removeprefix('Value error, ')}") from error

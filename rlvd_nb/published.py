@@ -7,7 +7,7 @@ __all__ = ['COLUMNS', 'SOURCES', 'KEY', 'check_published', 'load_published', 'va
            'PossibleP', 'possible_mcnemar', 'widest_difference', 'published_bins', 'published_moves', 'published_pairs',
            'published_mcnemar', 'published_fit', 'published_transitions', 'null_changes', 'reanalyses', 'reanalysed']
 
-# %% ../nbs/api/12_published.ipynb #44938ebe
+# %% ../nbs/api/12_published.ipynb #3d7c56e9
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -21,7 +21,7 @@ from .comparison import (
 from .estimators import Estimate, guess_pass_at_k, whole_numbers, wilson, zero_success_bound
 from .project import UserError
 
-# %% ../nbs/api/12_published.ipynb #6c24a80b
+# %% ../nbs/api/12_published.ipynb #ad99fa1d
 COLUMNS = ("paper", "place", "row", "column", "value", "unit", "source", "note")
 SOURCES = ("text", "repo", "summary")
 KEY = ["paper", "place", "row", "column"]
@@ -46,7 +46,7 @@ def load_published() -> pd.DataFrame:
     "Every published value: paper, place, row, column, value, unit, source, note."
     return _published().copy()
 
-# %% ../nbs/api/12_published.ipynb #a1d99f2b
+# %% ../nbs/api/12_published.ipynb #82d04638
 def value_of(
     paper: str,  # "A" or "B"
     place: str,  # such as "Table 3"
@@ -69,7 +69,7 @@ def quoted(
     units = _published().set_index(KEY)["unit"]
     return f"{' → '.join(f'{value_of(*key):g}' for key in keys)} {units.loc[keys[-1]]}".replace("-", "−")
 
-# %% ../nbs/api/12_published.ipynb #602c37df
+# %% ../nbs/api/12_published.ipynb #59b1e9e7
 def published_intervals() -> pd.DataFrame:
     "Table 3 of paper A with 95 % Wilson intervals over questions, in percent; for accuracy too wide rather than too narrow."
     rows = _published().query("paper == 'A' and place == 'Table 3'")
@@ -77,7 +77,7 @@ def published_intervals() -> pd.DataFrame:
     low, high = wilson(np.rint(rows["value"].to_numpy() / 100 * sizes).astype(int), sizes)
     return rows[["row", "column", "value"]].assign(low=100 * low, high=100 * high, questions=sizes).reset_index(drop=True)
 
-# %% ../nbs/api/12_published.ipynb #e6143fcf
+# %% ../nbs/api/12_published.ipynb #ba243ade
 @dataclass(frozen=True)
 class PossibleP:
     "What McNemar's test can have given, by all ways to pair two published counts."
@@ -103,7 +103,7 @@ def possible_mcnemar(
     p = np.minimum(1, 2 * stats.binom.cdf(np.minimum(gained, lost), gained + lost, .5))
     return PossibleP(b - a, float(p.min()), float(p.max()))
 
-# %% ../nbs/api/12_published.ipynb #6a307769
+# %% ../nbs/api/12_published.ipynb #2ad62692
 def widest_difference(
     a: float,                 # mean rate of the first model, 0 to 1
     b: float,                 # mean rate of the second model on the same questions
@@ -116,7 +116,7 @@ def widest_difference(
     reach = stats.norm.ppf((1 + confidence) / 2) * spread / np.sqrt(int(whole_numbers(questions, "questions", 1)))
     return Estimate(float(b - a), float(b - a - reach), float(b - a + reach), int(questions))
 
-# %% ../nbs/api/12_published.ipynb #c3dfa52f
+# %% ../nbs/api/12_published.ipynb #df7c6154
 def published_bins() -> np.ndarray:
     "Questions in each base bin of figure 2 (MATH-500, 1.5B)."
     return np.array([int(value_of("A", "Figure 2", label, "n")) for label in bin_labels(PAPER_BINS)])
@@ -142,7 +142,7 @@ def published_mcnemar() -> McNemar:
     "Exact test of pass@256 97.2 → 97.0, with the pairs of figure 2."
     return mcnemar(*published_pairs())
 
-# %% ../nbs/api/12_published.ipynb #e35f3203
+# %% ../nbs/api/12_published.ipynb #a55ae569
 @cache
 def published_fit() -> BetaBinomialFit:
     "Spread of the base model's success rates, fitted to the bin totals of figure 2."
@@ -158,7 +158,7 @@ def _chance_of_as_many(moved, questions, chances) -> np.ndarray:
     "P(as many or more moved | null) of each bin, averaged over refits [R, B]."
     return stats.binom.sf(moved - 1, questions, np.clip(chances, 0, 1)).mean(0)
 
-# %% ../nbs/api/12_published.ipynb #8d5af3e3
+# %% ../nbs/api/12_published.ipynb #e80ddecf
 def published_transitions() -> pd.DataFrame:
     "A row a bin of figure 2: percent that fell, stayed and rose, the same in a second draw of the base model, and p."
     moves, bins, chances = published_moves(), published_bins(), _null_chances()
@@ -168,7 +168,7 @@ def published_transitions() -> pd.DataFrame:
     down, up = (_chance_of_as_many(moves[:, i], bins, chances[1:, :, i]) for i in (0, 2))
     return table.assign(p_down=down, p_up=up, p_holm=holm(np.minimum(1, 2 * np.minimum(down, up))))
 
-# %% ../nbs/api/12_published.ipynb #936cedeb
+# %% ../nbs/api/12_published.ipynb #ef8ebea9
 @cache
 def null_changes() -> pd.Series:
     "Change of the mean success rate of each bin in a second draw of the base model, in points."
@@ -179,7 +179,7 @@ def null_changes() -> pd.Series:
     inside = np.searchsorted(PAPER_BINS, counts)
     return pd.Series(np.bincount(inside, common * change) / np.bincount(inside, common), bin_labels(PAPER_BINS))
 
-# %% ../nbs/api/12_published.ipynb #9939dc49
+# %% ../nbs/api/12_published.ipynb #d5ed336b
 def _of_accuracy(place: str, rows: tuple, column: str, size: str = "test") -> str:
     "Difference of two published accuracies with its widest interval, in words."
     a, b = (value_of("A", place, row, column) / 100 for row in rows)
@@ -209,7 +209,7 @@ def _of_change(label: str) -> str:
     seen = value_of("A", "Figure 1", label, "change of success rate")
     return f"{label}: {seen:+.1f} points, a second draw of the base model {null_changes()[label]:+.1f}".replace("-", "−")
 
-# %% ../nbs/api/12_published.ipynb #5562960c
+# %% ../nbs/api/12_published.ipynb #1afdc08c
 @cache
 def _reanalyses() -> dict[str, tuple[str, str]]:
     one, three, own = (("1.5B test base", "1.5B test RL"), ("3B test base", "3B test RL"), "Section 5.1, table")

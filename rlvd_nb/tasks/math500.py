@@ -8,7 +8,7 @@ __all__ = ['LONGEST', 'BOX', 'FIRST', 'INNER', 'TRAILING', 'TEXT', 'FENCES', 'BL
            'bases_differ', 'grade_answer', 'check_row', 'read_lines', 'fetch', 'load_rows', 'split_of', 'make_question',
            'LastBoxed', 'Math500', 'task']
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #e2ec8afa
+# %% ../../nbs/api/02_tasks.math500.ipynb #90a67eab
 import json, logging, os, re
 from collections import Counter
 from functools import cached_property, lru_cache
@@ -21,7 +21,7 @@ from ..artifacts import checksum
 from ..project import UserError, data_dir, digest
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #205b3864
+# %% ../../nbs/api/02_tasks.math500.ipynb #c4c6a6ae
 LONGEST = 2000 # characters; a longer answer is not an answer
 BOX = re.compile(r"""(?P<box>\\(?:boxed|fbox)(?![A-Za-z])\s*)                 # the command, and what follows it:
                      (?:(?P<open>\{)|(?P<bare>(?:(?!\\[)\]])[^\s${}]|\{[^\s${}]*\})+))? # a brace, or one word
@@ -35,7 +35,8 @@ def boxes(
 ) -> list[tuple[int, int | None]]:
     "Where the contents of the outermost boxes begin and end, in order; None is the end of an unclosed box."
     found, braces, first = [], [], FIRST.search(text)
-    for token in BOX.finditer(text, first.start()) if first else ():
+    last = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
+    for token in BOX.finditer(text, first.start(), last + LONGEST + 50) if first else ():
         if token["bare"]: found.append(token.span("bare"))
         elif token["box"]:
             found.append((token.end(), None))
@@ -46,7 +47,7 @@ def boxes(
             if box is not None: found[box:] = [(found[box][0], token.start())]
     return found
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #6cfccec3
+# %% ../../nbs/api/02_tasks.math500.ipynb #e3663cb3
 def last_boxed(
     text: str, # a response
 ) -> str | None:
@@ -56,7 +57,7 @@ def last_boxed(
     if end is None or end - begin > LONGEST: return None
     return TRAILING.sub("", INNER.sub("", text[begin:end])).strip() or None
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #88f8d44a
+# %% ../../nbs/api/02_tasks.math500.ipynb #e762ca29
 TEXT = re.compile(r"\\(?:text|mbox|math|operator)")
 FENCES = re.compile(r"\\(?:left|right)(?=\s*(?:[()\[\]]|\\[{}]))")
 BLANKS = re.compile(r"(?<=[(\[{+\-=<>^_/*])\s+|(?<!\\)\s+(?=[)\]}+\-=<>^_/*])")
@@ -75,7 +76,7 @@ def read_answer(
     answer = last_boxed(text)
     return None if answer is None else tidy(answer)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #f5bd68f6
+# %% ../../nbs/api/02_tasks.math500.ipynb #70340fcd
 READER = (LatexExtractionConfig(boxed_match_priority=0),)
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
@@ -93,7 +94,7 @@ def read_gold(
     if not (found := read(gold)): raise ValueError(f"the gold answer {gold!r} cannot be read")
     return found
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #a1ae7793
+# %% ../../nbs/api/02_tasks.math500.ipynb #c8f40d3d
 def value_at_a_point(
     expression: Expr, # any symbols in it get a value between 1 and 2 that depends on their name
 ):
@@ -113,7 +114,7 @@ def far_apart(
     except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError): return False # let the verifier try
     return bool(gap.is_Float and gap > 1e-9 and gap > 1e-3 * size)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #34f8a150
+# %% ../../nbs/api/02_tasks.math500.ipynb #eba62797
 BASE = re.compile(r"_\s*\{?\s*(\d+)\s*\}?\s*\$?$")
 
 def bases_differ(
@@ -135,7 +136,7 @@ def grade_answer(
     if found and verify(expected, found, timeout_seconds=None, raise_on_error=True): return Grade(RIGHT, answer)
     return Grade(UNPARSED if all(isinstance(part, str) for part in found) else WRONG, answer)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #03e73dfb
+# %% ../../nbs/api/02_tasks.math500.ipynb #f813cf40
 HUB, FILE = "HuggingFaceH4/MATH-500", "math500.jsonl"
 COLUMNS = ("problem", "answer", "unique_id", "level", "subject")
 REMEDY = f"set RLVD_DATA to a folder with {FILE}, or pass path="
@@ -154,7 +155,7 @@ def check_row(
         if not row[name].strip(): raise UserError(f"{where}: column {name!r} is empty")
     return row
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #fe157e55
+# %% ../../nbs/api/02_tasks.math500.ipynb #7096b0f1
 def read_lines(
     path: Path, # a JSON Lines file
 ) -> list[dict]:
@@ -170,7 +171,7 @@ def read_lines(
         rows.append(check_row(row, f"{path} line {number}"))
     return rows
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #b6a04538
+# %% ../../nbs/api/02_tasks.math500.ipynb #761bf60f
 def fetch(
     revision: str | None, # a commit of the hub's repository; None for its newest
 ) -> tuple[list[dict], dict]:
@@ -196,7 +197,7 @@ def load_rows(
     if times > 1: raise UserError(f"{local or HUB}: unique_id {most!r} stands there {times} times")
     return rows, source
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #308879c3
+# %% ../../nbs/api/02_tasks.math500.ipynb #d5cbdf75
 def split_of(
     unique_id: str, # a question's id
 ) -> str:
@@ -211,7 +212,7 @@ def make_question(
     return Question(id=row["unique_id"], prompt=row["problem"], gold=row["answer"], split=split_of(row["unique_id"]),
                     difficulty=f"level {level}", info=dict(subject=row["subject"]))
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #d584da61
+# %% ../../nbs/api/02_tasks.math500.ipynb #23c0d21c
 class LastBoxed:
     "Judges a response by its last boxed answer."
     untrusted = True
@@ -228,7 +229,7 @@ class LastBoxed:
         "A response that must be right."
         return rf"\boxed{{{question.gold}}}"
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #4fe3edae
+# %% ../../nbs/api/02_tasks.math500.ipynb #4a26a298
 class Math500(LastBoxed):
     "MATH-500, judged by the last boxed answer."
     name, version = "math500", "1"
@@ -257,7 +258,7 @@ class Math500(LastBoxed):
         "The file and its checksum, or the hub's repository and commit."
         return dict(task=self.name, **self._source)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #8d51f768
+# %% ../../nbs/api/02_tasks.math500.ipynb #3870d373
 def task(
     path: str | Path | None = None, # a local JSON Lines file
     revision: str | None = None,    # a commit of the hub's repository, when there is no file
