@@ -12,6 +12,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 paper: env  ## run the sections in the lab setting; figures/ and out/report/index.html
 	$(BIN)/rlvd paper
 
+# The tests' models are so small that a second thread only waits for the first.
+test: export OMP_NUM_THREADS ?= 1
 test: env  ## notebooks, the in-sync check, pytest
 	$(BIN)/nbdev_test --n_workers 1
 	$(BIN)/python tests/in_sync.py

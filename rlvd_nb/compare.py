@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['READERS', 'MIN_SAMPLES', 'MIN_QUESTIONS', 'PAGE_CSS', 'read_samples', 'samples_a_question', 'check_same_grader',
-           'check_comparable', 'golds', 'as_responses', 'paired_table', 'compared', 'page', 'record', 'compare_files']
+           'check_comparable', 'golds', 'as_responses', 'without_chains', 'measurable', 'compared', 'page', 'record',
+           'compare_files']
 
-# %% ../nbs/api/14_compare.ipynb #909bb0af
+# %% ../nbs/api/14_compare.ipynb #9fd832e4
 import base64, html, io, json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import pandas as pd
 
 from .artifacts import checksum, write_json, write_text
 from .comparison import Comparison, compare_counts, holm
-from .evaluation import bullets, differences, told, told_moves
+from .evaluation import differences, summary, told, told_moves
 from .figures import changes_by_bin, pass_at_k_curves, transition_matrices
 from .forest import band_difference
 from .project import UserError
@@ -23,7 +25,7 @@ from .responses import Responses, tabulate
 from .run import readable, versions
 from .tasks.base import ERROR, RIGHT, VERDICTS, Question
 
-# %% ../nbs/api/14_compare.ipynb #25bf0896
+# %% ../nbs/api/14_compare.ipynb #5b52ea52
 def _json_line(text: str, path: Path, number: int) -> dict:
     "One line of a JSONL file as a record."
     try: record = json.loads(text)
@@ -32,18 +34,19 @@ def _json_line(text: str, path: Path, number: int) -> dict:
     return record
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
-    try: lines = path.read_text(encoding="utf-8").splitlines()
+    try: lines = path.read_text(encoding="utf-8").split("\n") # splitlines would also break at marks inside a JSON string
     except UnicodeDecodeError as error: raise UserError(f"{path}: no UTF-8 text (byte {error.start})") from None
+    except OSError as error: raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     return pd.DataFrame([_json_line(text, path, number) for number, text in enumerate(lines, 1) if text.strip()])
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     from pyarrow import ArrowException
-    try: return pd.read_parquet(path)
+    try: return pd.read_parquet(path).reset_index(drop=True)
     except (ArrowException, OSError) as error: raise UserError(f"{path}: no readable Parquet file ({str(error).splitlines()[0]})") from None
 
 READERS = {".jsonl": _read_jsonl, ".parquet": _read_parquet}
 
-# %% ../nbs/api/14_compare.ipynb #85607a58
+# %% ../nbs/api/14_compare.ipynb #e4499d53
 def read_samples(
     path: Path, # a .jsonl or .parquet file
 ) -> pd.DataFrame:
@@ -59,17 +62,24 @@ def read_samples(
     return _checked_samples(table, path)
 
 def _checked_samples(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    "Known verdicts, no missing question, no sample twice."
+    "Known verdicts, no missing question, no sample twice, chains that are true or false."
     if table["question_id"].isna().any(): raise UserError(f"{path}: sample {table['question_id'].isna().argmax() + 1} has no question")
+    table = table.assign(question_id=table["question_id"].map(str), verdict=table["verdict"].map(str))
     odd = ~table["verdict"].isin(VERDICTS)
     if odd.any(): raise UserError(f"{path}: sample {odd.argmax() + 1} has the verdict {table['verdict'][odd].iloc[0]!r}; there are: {', '.join(VERDICTS)}")
-    table = table.assign(question_id=table["question_id"].astype(str))
+    if "chain" in table and (wrong := table["chain"].notna() & ~table["chain"].map(lambda value: isinstance(value, (bool, np.bool_)))).any():
+        raise UserError(f"{path}: sample {wrong.argmax() + 1} has the chain {table['chain'][wrong].iloc[0]!r}; it must be true, false or missing")
+    return _with_index(table, path)
+
+def _with_index(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    "Samples with their index: the one given, or their place among their question's."
     if "sample_index" not in table: return table.assign(sample_index=table.groupby("question_id").cumcount())
+    if not pd.api.types.is_integer_dtype(table["sample_index"]): raise UserError(f"{path}: sample_index must be whole numbers, or left out for all")
     twice = table.duplicated(["question_id", "sample_index"])
     if twice.any(): raise UserError(f"{path}: question {table['question_id'][twice].iloc[0]!r} has sample {table['sample_index'][twice].iloc[0]} twice")
     return table
 
-# %% ../nbs/api/14_compare.ipynb #9438ce9d
+# %% ../nbs/api/14_compare.ipynb #27572796
 MIN_SAMPLES = 2 # below that, no null
 MIN_QUESTIONS = 2 # below that, no interval
 
@@ -91,7 +101,7 @@ def samples_a_question(
     if len(counts) < MIN_QUESTIONS: raise UserError(f"{path}: {len(counts)} question; at least {MIN_QUESTIONS} are needed")
     return int(counts.iloc[0])
 
-# %% ../nbs/api/14_compare.ipynb #3847364b
+# %% ../nbs/api/14_compare.ipynb #b026c940
 def _stated(table: pd.DataFrame, column: str) -> pd.Series:
     "The column as text where it is there, empty otherwise."
     return table[column].dropna().astype(str) if column in table else pd.Series(dtype=str)
@@ -109,14 +119,13 @@ def check_comparable(
     b: pd.DataFrame, # samples of the second
     paths: tuple,    # their files
 ) -> int:
-    "Samples a question; UserError unless both files hold the same questions, n, grader and gold answers."
+    "Samples a question; UserError unless both files hold the same questions, as many samples, by one grader."
     n, other = (samples_a_question(table, path) for table, path in zip((a, b), paths))
     if n != other: raise UserError(f"unequal n: {n} samples a question in {paths[0]}, {other} in {paths[1]}")
     asked = [set(table["question_id"]) for table in (a, b)]
     for path, missing in ((paths[1], asked[0] - asked[1]), (paths[0], asked[1] - asked[0])):
         if missing: raise UserError(f"{path}: {len(missing)} questions of the other file are missing: {_some(missing)}")
     check_same_grader(a, b)
-    golds(a, b)
     return n
 
 def golds(
@@ -124,46 +133,56 @@ def golds(
     b: pd.DataFrame, # samples of the second
 ) -> dict[str, str]:
     "Gold answer of each question that has one; UserError if there are two."
-    both = pd.concat([_stated(table, "gold").to_frame("gold").join(table["question_id"]) for table in (a, b)])
+    stated = [table[["question_id", "gold"]].dropna() for table in (a, b) if "gold" in table]
+    if not stated: return {}
+    both = pd.concat(stated).assign(gold=lambda rows: rows["gold"].map(str))
     several = both.drop_duplicates()["question_id"].value_counts()
     if (several > 1).any(): raise UserError(f"question {several.index[0]!r} has different gold answers: {_some(set(both.loc[both['question_id'] == several.index[0], 'gold']))}")
     return dict(zip(both["question_id"], both["gold"]))
 
-# %% ../nbs/api/14_compare.ipynb #9e3b8558
+# %% ../nbs/api/14_compare.ipynb #a34eb25d
 def as_responses(
     table: pd.DataFrame,     # samples of one model
     questions: list[Question], # in the order of the rows
 ) -> Responses:
     "Samples as arrays of questions × samples."
-    filled = {name: table[name] if name in table else None for name in ("answer", "chain")}
-    return tabulate(table.assign(tokens=0, **filled), questions)
+    answer = table["answer"].map(str, na_action="ignore") if "answer" in table else None
+    return tabulate(table.assign(tokens=0, answer=answer, chain=table.get("chain")), questions)
 
-def paired_table(
-    a: Responses,   # of the first model
-    b: Responses,   # of the second
-    answers: bool,  # whether both files hold answers
-    seed: int = 0,  # of the permutations
-) -> pd.DataFrame:
-    "Paired differences of accuracy, majority vote and pass@n, with what each rests on."
-    if a.verified is None or b.verified is None: a, b = (Responses(r.questions, r.right, None, r.answers, r.gold, r.tokens) for r in (a, b))
-    table = differences(a, b, seed)
-    if not answers: table = table[~table["measure"].str.startswith("maj@")].reset_index(drop=True)
-    return table.assign(p_holm=[table["p"][0], *holm(table["p"][1:].to_numpy())])
+def without_chains(
+    responses: Responses, # of one model
+) -> Responses:
+    "The same without its chains, for a partner that has none."
+    return replace(responses, verified=None)
+
+def measurable(
+    a: pd.DataFrame, # samples of the first model
+    b: pd.DataFrame, # samples of the second
+    gold: dict,      # gold answers that the files state
+) -> tuple:
+    "Measures that the files do not hold what it takes for, by the beginning of their name."
+    answers = all("answer" in table and table.loc[table["verdict"].eq("wrong"), "answer"].notna().all() for table in (a, b))
+    whole = answers and set(gold) == set(a["question_id"])
+    return () if whole else ("guess",) if answers else ("guess", "maj@")
 
 def compared(
     paths: tuple,  # the two files
+    names: tuple,  # of the two models
     seed: int = 0, # of everything random
-) -> tuple[Comparison, pd.DataFrame]:
-    "The comparison of two files and its paired table; UserError unless they can be compared."
+) -> tuple[Comparison, pd.DataFrame, pd.DataFrame]:
+    "The comparison of two files, each model's measures, their paired differences; UserError unless they can be compared."
     a, b = map(read_samples, paths)
     check_comparable(a, b, paths)
     gold = golds(a, b)
     asked = [Question(name, name, gold.get(name, f"gold of {name}"), "test") for name in sorted(set(a["question_id"]))]
-    a_rows, b_rows = (as_responses(table, asked) for table in (a, b))
-    answers = all("answer" in table and table.loc[table["verdict"].eq("wrong"), "answer"].notna().all() for table in (a, b))
-    return compare_counts(a_rows.counts, b_rows.counts, a_rows.n, seed=seed), paired_table(a_rows, b_rows, answers, seed)
+    both = [as_responses(table, asked) for table in (a, b)]
+    if any(responses.verified is None for responses in both): both = list(map(without_chains, both))
+    each, paired = summary(dict(zip(names, both)), seed), differences(*both, seed)
+    each, paired = (table[~table["measure"].str.startswith(measurable(a, b, gold))].reset_index(drop=True) for table in (each, paired))
+    paired["p_holm"] = [paired["p"][0], *holm(paired["p"][1:].to_numpy())]
+    return compare_counts(both[0].counts, both[1].counts, both[0].n, seed=seed), each, paired
 
-# %% ../nbs/api/14_compare.ipynb #a0f27cbb
+# %% ../nbs/api/14_compare.ipynb #d176e230
 PAGE_CSS = """
 body { font: 16px/1.5 Georgia, serif; color: #1c1c1c; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; } h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; font: .8rem/1.4 Helvetica, Arial, sans-serif; display: block; overflow-x: auto; } th, td { padding: .2rem .6rem; text-align: left; border-bottom: 1px solid #e3e3e3; }
@@ -174,7 +193,7 @@ def _picture(figure, text: str) -> str:
     "A figure as an image inside the page."
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
-    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"><p><small>{html.escape(text)}</small></p>'
+    return f'<img width="{figure.get_figwidth() * 120:.0f}" alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"><p><small>{html.escape(text)}</small></p>'
 
 def _listed(sentences: list[str]) -> str: return "<ul>" + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences) + "</ul>"
 
@@ -182,21 +201,22 @@ def _tabled(table: pd.DataFrame) -> str: return readable(table).to_html(index=Fa
 
 def _curves(found: Comparison, names: tuple[str, str]) -> str:
     "pass@k of both, and its difference, as pictures."
-    panels = {"all": dict(zip(names, (found.a_curve, found.b_curve)))}
+    panels = {"both files": {names[1]: found.b_curve, names[0]: found.a_curve}} # B first: it has the first colour in every figure
     return (_picture(pass_at_k_curves(panels), "pass@k with simultaneous 95 % bands over questions.")
             + _picture(band_difference(found.curve, "B − A"), "Difference of pass@k, B less A, with a simultaneous 95 % band: where it leaves out zero, they differ, all k considered."))
 
-# %% ../nbs/api/14_compare.ipynb #fdc3040f
+# %% ../nbs/api/14_compare.ipynb #6577ce65
 def page(
     found: Comparison,       # of the two files
-    table: pd.DataFrame,     # its paired table
+    each: pd.DataFrame,      # measures of each model
+    paired: pd.DataFrame,    # paired differences
     names: tuple[str, str],  # of the two models
 ) -> str:
     "The comparison as one HTML page that needs nothing but itself."
     moves = _listed(told_moves(found.transitions)) + _picture(transition_matrices({names[1]: found.transitions}),
         f"Questions by bin of {names[0]} (rows) and {names[1]} (columns), observed (expected if A were only sampled again). A frame marks p < 0.05.")
-    bins = _picture(changes_by_bin({"all": found.by_bin}, names[1]), "Change of the success rate by bin, beside what a second draw of A would show.") + _tabled(found.by_bin)
-    parts = [("Difference, B less A", _listed([told(row) for _, row in table.iterrows()]) + _tabled(table)), ("pass@k", _curves(found, names)),
+    bins = _picture(changes_by_bin({"which is A": found.by_bin}, names[1]), "Change of the success rate by bin, beside what a second draw of A would show.") + _tabled(found.by_bin.dropna(axis=1, how="all"))
+    parts = [("Difference, B less A", _listed([told(row) for _, row in paired.iterrows()]) + _tabled(paired)), ("Each model", _tabled(each)), ("pass@k", _curves(found, names)),
              ("By difficulty", bins), ("Transitions, against chance", moves), ("Questions solved at all", _tabled(found.support.table()))]
     made = html.escape(", ".join(f"{name} {version}" for name, version in versions().items()))
     head = f"<h1>{html.escape(names[0])} and {html.escape(names[1])}</h1><p>{found.questions} questions, {found.n} samples each; intervals are over questions.</p>"
@@ -204,7 +224,7 @@ def page(
     return (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(" and ".join(names))}</title>'
             f"<style>{PAGE_CSS}</style><body>{head}{body}<p><small>Made by {made}.</small></p></body></html>")
 
-# %% ../nbs/api/14_compare.ipynb #725fafe4
+# %% ../nbs/api/14_compare.ipynb #2ce59427
 def _plain(value):
     "A value as JSON has it: missing numbers become null."
     if isinstance(value, dict): return {name: _plain(each) for name, each in value.items()}
@@ -216,19 +236,20 @@ def _records(table: pd.DataFrame) -> list[dict]: return _plain(table.astype(obje
 
 def record(
     found: Comparison,       # of the two files
-    table: pd.DataFrame,     # its paired table
+    each: pd.DataFrame,      # measures of each model
+    paired: pd.DataFrame,    # paired differences
     names: tuple[str, str],  # of the two models
     paths: tuple,            # their files
 ) -> dict:
     "The comparison as plain values, with the checksums of what it was made of."
     curve = {name: getattr(found.curve, name).tolist() for name in ("ks", "value", "low", "high")}
-    matrix = {name: getattr(found.transitions, name).tolist() for name in ("labels", "observed", "expected", "p_cell") if name != "labels"}
+    matrix = {name: getattr(found.transitions, name).tolist() for name in ("observed", "expected", "p_cell")}
     return _plain(dict(
         a=dict(name=names[0], file=str(paths[0]), sha256=checksum(paths[0])), b=dict(name=names[1], file=str(paths[1]), sha256=checksum(paths[1])),
-        questions=found.questions, n=found.n, differences=_records(table), mcnemar=vars(found.mcnemar), pass_at_k_difference=curve, by_bin=_records(found.by_bin),
+        questions=found.questions, n=found.n, models=_records(each), differences=_records(paired), mcnemar=vars(found.mcnemar), pass_at_k_difference=curve, by_bin=_records(found.by_bin),
         transitions=dict(labels=list(found.transitions.labels), **matrix, rows=_records(found.transitions.table())), support=_records(found.support.table()), versions=versions()))
 
-# %% ../nbs/api/14_compare.ipynb #a4039125
+# %% ../nbs/api/14_compare.ipynb #f9c7eb49
 def compare_files(
     a: Path,       # graded samples of the first model, .jsonl or .parquet
     b: Path,       # of the second
@@ -239,8 +260,9 @@ def compare_files(
 
     What is written to comparison.json, and where both files are ("html", "json"). UserError in one line unless they can be compared."""
     paths, out = (Path(a), Path(b)), Path(out)
-    found, table = compared(paths, seed)
     names = tuple(f"{letter}: {path.stem}" for letter, path in zip("AB", paths))
-    values = record(found, table, names, paths)
-    written = dict(html=write_text(out / "comparison.html", page(found, table, names)), json=write_json(out / "comparison.json", values))
+    if out.is_file(): raise UserError(f"{out} is a file; give a folder for the page and its JSON")
+    found, each, paired = compared(paths, names, seed)
+    values = record(found, each, paired, names, paths)
+    written = dict(html=write_text(out / "comparison.html", page(found, each, paired, names)), json=write_json(out / "comparison.json", values))
     return values | {name: str(path) for name, path in written.items()}

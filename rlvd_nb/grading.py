@@ -8,7 +8,7 @@ __all__ = ['SERVED', 'BATCH', 'work_key', 'distinct_work', 'failed', 'grade_one'
            'check_importable', 'Limits', 'default_workers', 'bounded_pool', 'Ledger', 'drain', 'grade_pooled',
            'grade_pairs', 'verdict_counts', 'check_golds']
 
-# %% ../nbs/api/03_grading.ipynb #ff9f2394
+# %% ../nbs/api/03_grading.ipynb #c19be9e7
 import contextlib, multiprocessing, os, queue, resource, signal, sys, threading, time, types
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -23,7 +23,7 @@ from tqdm import tqdm
 from .project import UserError
 from .tasks.base import ERROR, RIGHT, VERDICTS, Grade, Question, Task
 
-# %% ../nbs/api/03_grading.ipynb #9a69cdb3
+# %% ../nbs/api/03_grading.ipynb #4dce508f
 def work_key(
     task: Task,         # who judges
     question: Question, # what was asked
@@ -44,7 +44,7 @@ def distinct_work(
         if number == len(first): first.append(pair)
     return first, numbers
 
-# %% ../nbs/api/03_grading.ipynb #5c3fa4ca
+# %% ../nbs/api/03_grading.ipynb #3d30663f
 def failed(
     task: Task,      # who was to judge
     completion: str, # the response's text
@@ -62,7 +62,7 @@ def grade_one(
     try: return task.grade(question, completion)
     except Exception: return failed(task, completion)
 
-# %% ../nbs/api/03_grading.ipynb #92f66d4f
+# %% ../nbs/api/03_grading.ipynb #e5c73d2d
 SERVED = {} # in a worker: the task, and the resident size beyond which it must not be believed
 
 def resident_peak() -> int:
@@ -88,7 +88,7 @@ def limit_cpu(
     wanted, hard = int(spent.ru_utime + spent.ru_stime + seconds) + 1, resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
-# %% ../nbs/api/03_grading.ipynb #1711acf7
+# %% ../nbs/api/03_grading.ipynb #dd969234
 def die_with_parent() -> None:
     "In a thread of a worker: wait for the parent's end."
     multiprocessing.parent_process().join()
@@ -104,7 +104,7 @@ def start_worker(
     limit_memory(memory_mb)
     SERVED.update(task=task, believable=resident_peak() + .75 * memory_mb * 2**20)
 
-# %% ../nbs/api/03_grading.ipynb #d5e791ce
+# %% ../nbs/api/03_grading.ipynb #8f166bd9
 def grade_batch(
     batch: list[tuple[Question, str]], # questions and completions
     seconds: float,                    # time limit of one judgement
@@ -122,7 +122,7 @@ def ready() -> bool:
     "In a worker: it has started."
     return "task" in SERVED
 
-# %% ../nbs/api/03_grading.ipynb #be7b0327
+# %% ../nbs/api/03_grading.ipynb #279bc4cd
 @contextlib.contextmanager
 def main_hidden() -> Iterator[None]:
     "While a worker starts, let it see no main module to import."
@@ -141,7 +141,7 @@ class CleanContext(ForkServerContext):
     "Where the workers come from."
     Process = CleanProcess
 
-# %% ../nbs/api/03_grading.ipynb #21dd9150
+# %% ../nbs/api/03_grading.ipynb #0b1e2c86
 def check_importable(
     task: Task, # whom the workers will serve
 ) -> None:
@@ -149,7 +149,7 @@ def check_importable(
     if type(task).__module__ == "__main__":
         raise UserError(f"task {task.name!r} is defined in a notebook or script; workers import it, so put its class in a module")
 
-# %% ../nbs/api/03_grading.ipynb #0f869677
+# %% ../nbs/api/03_grading.ipynb #55b70617
 @dataclass(frozen=True)
 class Limits:
     "What grading may use."
@@ -165,7 +165,7 @@ def default_workers() -> int:
     "The processors this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-# %% ../nbs/api/03_grading.ipynb #80915751
+# %% ../nbs/api/03_grading.ipynb #4e98c14f
 @contextlib.contextmanager
 def bounded_pool(
     task: Task,     # whom the workers serve
@@ -185,7 +185,7 @@ def bounded_pool(
         pool.stop()
         pool.join()
 
-# %% ../nbs/api/03_grading.ipynb #8712c804
+# %% ../nbs/api/03_grading.ipynb #03832e5e
 BATCH = 32 # pairs a batch, at most
 
 class Ledger:
@@ -215,7 +215,7 @@ class Ledger:
         elif len(batch) > 1: self.waiting.extendleft(batch[i:i + 1] for i in reversed(range(len(batch))))
         else: self.record(batch, [failed(self.task, self.pairs[batch.start][1])])
 
-# %% ../nbs/api/03_grading.ipynb #fe665565
+# %% ../nbs/api/03_grading.ipynb #5d61d281
 def drain(
     pool: ProcessPool,           # started workers
     ledger: Ledger,              # what is to be done
@@ -239,7 +239,7 @@ def drain(
             tick(ledger.done)
     finally: ledger.waiting.extend(batch[i:i + 1] for batch in under_way.values() for i in range(len(batch)))
 
-# %% ../nbs/api/03_grading.ipynb #f9ab797c
+# %% ../nbs/api/03_grading.ipynb #21f08a2f
 def grade_pooled(
     task: Task,                        # who judges
     pairs: list[tuple[Question, str]], # the distinct work
@@ -256,7 +256,7 @@ def grade_pooled(
             if ledger.done == before: raise RuntimeError(f"grading of task {task.name!r} stands still; no worker answers") from error
     return ledger.grades
 
-# %% ../nbs/api/03_grading.ipynb #a861c60c
+# %% ../nbs/api/03_grading.ipynb #6b2a2d3e
 def grade_pairs(
     task: Task,                            # who judges
     pairs: Sequence[tuple[Question, str]], # questions and completions
@@ -283,7 +283,7 @@ def verdict_counts(
     if unknown := set(counts) - set(VERDICTS): raise UserError(f"unknown verdict {sorted(unknown)[0]!r}; there are: {', '.join(VERDICTS)}")
     return {verdict: counts[verdict] for verdict in VERDICTS}
 
-# %% ../nbs/api/03_grading.ipynb #9ca7aef6
+# %% ../nbs/api/03_grading.ipynb #69d1f4a2
 def check_golds(
     task: Task,                    # who judges; without a `gold_response` nothing is left out
     questions: Sequence[Question], # questions about to be used

@@ -60,7 +60,7 @@ def test_any_text_gives_an_answer_or_none(text):
     assert last_boxed(text) is None or last_boxed(text).strip()
 
 
-@given(st.text("\\boxed{}$ 7", max_size=40), st.recursive(st.just("7"), lambda inner: inner.map("{{{}}}+\\{{1\\}}".format), max_leaves=5), st.text("a }$.", max_size=20))
+@given(st.text("\\boxed}$ 7", max_size=40), st.recursive(st.just("7"), lambda inner: inner.map("{{{}}}+\\{{1\\}}".format), max_leaves=5), st.text("a }$.", max_size=20))
 def test_what_is_boxed_last_is_read(before, content, after):
     assert last_boxed(f"{before}\n \\boxed{{{content}}}{after}") == content
 
@@ -131,7 +131,7 @@ def test_hostile_answers_cost_only_their_own_verdict(math500):
     for i, text in enumerate(HOSTILE):
         pairs += [(question, rf"attempt {i}: \boxed{{2^2+{i}-{i}}}"), (question, rf"\boxed{{{text}}}"), (question, rf"\boxed{{{i}+5}}")]
     start = time.monotonic()
-    grades = grade_pairs(math500, pairs, workers=2, seconds=2)
+    grades = grade_pairs(math500, pairs, workers=2, seconds=1.5)
     assert time.monotonic() - start < 40
     assert [grade.verdict for grade in grades[::3]] == [RIGHT] * len(HOSTILE)
     assert [grade.verdict for grade in grades[2::3]] == [WRONG] * len(HOSTILE)

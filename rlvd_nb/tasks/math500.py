@@ -8,7 +8,7 @@ __all__ = ['LONGEST', 'BOX', 'FIRST', 'INNER', 'TRAILING', 'TEXT', 'FENCES', 'BL
            'bases_differ', 'grade_answer', 'check_row', 'read_lines', 'fetch', 'load_rows', 'split_of', 'make_question',
            'LastBoxed', 'Math500', 'task']
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #90a67eab
+# %% ../../nbs/api/02_tasks.math500.ipynb #542a2412
 import json, logging, os, re
 from collections import Counter
 from functools import cached_property, lru_cache
@@ -21,10 +21,10 @@ from ..artifacts import checksum
 from ..project import UserError, data_dir, digest
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #c4c6a6ae
+# %% ../../nbs/api/02_tasks.math500.ipynb #eb595d31
 LONGEST = 2000 # characters; a longer answer is not an answer
 BOX = re.compile(r"""(?P<box>\\(?:boxed|fbox)(?![A-Za-z])\s*)                 # the command, and what follows it:
-                     (?:(?P<open>\{)|(?P<bare>(?:(?!\\[)\]])[^\s${}]|\{[^\s${}]*\})+))? # a brace, or one word
+                     (?:(?P<open>\{)|(?P<bare>(?:(?!\\[)\]]|\\boxed|\\fbox)[^\s${}]|\{[^\s${}]*\})+))? # a brace, or one word
                      |\\(?!\\(?:boxed|fbox)).|[{}]                              # \{ and \} are no braces""", re.DOTALL | re.VERBOSE)
 FIRST = re.compile(r"\\boxed|\\fbox")
 INNER = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
@@ -47,7 +47,7 @@ def boxes(
             if box is not None: found[box:] = [(found[box][0], token.start())]
     return found
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #e3663cb3
+# %% ../../nbs/api/02_tasks.math500.ipynb #8b1a0c99
 def last_boxed(
     text: str, # a response
 ) -> str | None:
@@ -57,7 +57,7 @@ def last_boxed(
     if end is None or end - begin > LONGEST: return None
     return TRAILING.sub("", INNER.sub("", text[begin:end])).strip() or None
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #e762ca29
+# %% ../../nbs/api/02_tasks.math500.ipynb #757ddf9c
 TEXT = re.compile(r"\\(?:text|mbox|math|operator)")
 FENCES = re.compile(r"\\(?:left|right)(?=\s*(?:[()\[\]]|\\[{}]))")
 BLANKS = re.compile(r"(?<=[(\[{+\-=<>^_/*])\s+|(?<!\\)\s+(?=[)\]}+\-=<>^_/*])")
@@ -76,7 +76,7 @@ def read_answer(
     answer = last_boxed(text)
     return None if answer is None else tidy(answer)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #70340fcd
+# %% ../../nbs/api/02_tasks.math500.ipynb #67410fd2
 READER = (LatexExtractionConfig(boxed_match_priority=0),)
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
@@ -94,7 +94,7 @@ def read_gold(
     if not (found := read(gold)): raise ValueError(f"the gold answer {gold!r} cannot be read")
     return found
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #c8f40d3d
+# %% ../../nbs/api/02_tasks.math500.ipynb #220b779f
 def value_at_a_point(
     expression: Expr, # any symbols in it get a value between 1 and 2 that depends on their name
 ):
@@ -114,7 +114,7 @@ def far_apart(
     except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError): return False # let the verifier try
     return bool(gap.is_Float and gap > 1e-9 and gap > 1e-3 * size)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #eba62797
+# %% ../../nbs/api/02_tasks.math500.ipynb #0d40358f
 BASE = re.compile(r"_\s*\{?\s*(\d+)\s*\}?\s*\$?$")
 
 def bases_differ(
@@ -136,7 +136,7 @@ def grade_answer(
     if found and verify(expected, found, timeout_seconds=None, raise_on_error=True): return Grade(RIGHT, answer)
     return Grade(UNPARSED if all(isinstance(part, str) for part in found) else WRONG, answer)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #f813cf40
+# %% ../../nbs/api/02_tasks.math500.ipynb #d7c94eb6
 HUB, FILE = "HuggingFaceH4/MATH-500", "math500.jsonl"
 COLUMNS = ("problem", "answer", "unique_id", "level", "subject")
 REMEDY = f"set RLVD_DATA to a folder with {FILE}, or pass path="
@@ -155,7 +155,7 @@ def check_row(
         if not row[name].strip(): raise UserError(f"{where}: column {name!r} is empty")
     return row
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #7096b0f1
+# %% ../../nbs/api/02_tasks.math500.ipynb #a4b021b5
 def read_lines(
     path: Path, # a JSON Lines file
 ) -> list[dict]:
@@ -171,7 +171,7 @@ def read_lines(
         rows.append(check_row(row, f"{path} line {number}"))
     return rows
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #761bf60f
+# %% ../../nbs/api/02_tasks.math500.ipynb #6295dac3
 def fetch(
     revision: str | None, # a commit of the hub's repository; None for its newest
 ) -> tuple[list[dict], dict]:
@@ -197,7 +197,7 @@ def load_rows(
     if times > 1: raise UserError(f"{local or HUB}: unique_id {most!r} stands there {times} times")
     return rows, source
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #d5cbdf75
+# %% ../../nbs/api/02_tasks.math500.ipynb #a6897932
 def split_of(
     unique_id: str, # a question's id
 ) -> str:
@@ -212,7 +212,7 @@ def make_question(
     return Question(id=row["unique_id"], prompt=row["problem"], gold=row["answer"], split=split_of(row["unique_id"]),
                     difficulty=f"level {level}", info=dict(subject=row["subject"]))
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #23c0d21c
+# %% ../../nbs/api/02_tasks.math500.ipynb #0035d42a
 class LastBoxed:
     "Judges a response by its last boxed answer."
     untrusted = True
@@ -229,7 +229,7 @@ class LastBoxed:
         "A response that must be right."
         return rf"\boxed{{{question.gold}}}"
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #4a26a298
+# %% ../../nbs/api/02_tasks.math500.ipynb #90eb6c5e
 class Math500(LastBoxed):
     "MATH-500, judged by the last boxed answer."
     name, version = "math500", "1"
@@ -258,7 +258,7 @@ class Math500(LastBoxed):
         "The file and its checksum, or the hub's repository and commit."
         return dict(task=self.name, **self._source)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #3870d373
+# %% ../../nbs/api/02_tasks.math500.ipynb #6606d696
 def task(
     path: str | Path | None = None, # a local JSON Lines file
     revision: str | None = None,    # a commit of the hub's repository, when there is no file
