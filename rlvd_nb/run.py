@@ -6,7 +6,7 @@
 __all__ = ['PACKAGES', 'INTERVALS', 'setting_of', 'versions', 'readable', 'Run', 'base_of', 'rlvr_of', 'responses_of', 'study',
            'check_bins']
 
-# %% ../nbs/api/13_run.ipynb #af2b10ad
+# %% ../nbs/api/13_run.ipynb #cc5d68bd
 import importlib.metadata as metadata
 import platform
 from dataclasses import asdict
@@ -18,13 +18,14 @@ import pandas as pd
 from .artifacts import checksum, disk_errors, write_json, write_text
 from .evaluation import BeforeAfter, before_after, empty_bins
 from .figures import save_figure
+from .grading import check_golds
 from .models import LabModelConfig, fingerprint, locate
 from .project import UserError, configured, derive_seed, digest, figures_dir, resolve_profile, settings
 from .responses import Responses, tabulate, without_errors
 from .store import respond
 from .tasks.base import Question, Task, check_disjoint, choose, load_task
 
-# %% ../nbs/api/13_run.ipynb #258827bd
+# %% ../nbs/api/13_run.ipynb #f3c05232
 def setting_of(
     profile: str,       # a profile's name, or "auto"
     model: str | None,  # the model asked for, if any
@@ -33,7 +34,7 @@ def setting_of(
     if profile == "auto" and model not in (None, "lab") and resolve_profile("auto") == "lab": return "paper"
     return resolve_profile(profile)
 
-# %% ../nbs/api/13_run.ipynb #9ec61881
+# %% ../nbs/api/13_run.ipynb #a7d0b4dc
 PACKAGES = ("rlvd_nb", "numpy", "scipy", "statsmodels", "pandas", "matplotlib", "torch", "transformers", "trl", "math-verify")
 
 def versions() -> dict[str, str]:
@@ -57,7 +58,7 @@ def readable(
     shown = shown.assign(**{column: shown[column].map(short(column)) for column in floats})
     return shown.astype(object).where(shown.notna(), "")
 
-# %% ../nbs/api/13_run.ipynb #85266dca
+# %% ../nbs/api/13_run.ipynb #9c3027fd
 class Run:
     "One run of one section in one setting."
     def __init__(
@@ -71,7 +72,7 @@ class Run:
         self.settings, self.section = settings(section, profile, **given), section
         changed = {name: value for name, value in vars(self.settings).items() if value != getattr(default, name)}
         label = f"{Path(self.settings.model).name}-{self.settings.task}-{digest(changed)[:6]}" if changed else ""
-        self.folder, self.inputs = figures_dir(profile, label), {}
+        self.folder, self.inputs, self._questions = figures_dir(profile, label), {}, {}
         pd.set_option("display.max_colwidth", 200)  # responses and claims are to be read whole
         print(f"section {section}, {profile} setting{f' with {changed}' if changed else ''}; figures and tables go to {self.folder}")
 
@@ -83,8 +84,11 @@ class Run:
         return task
 
     def questions(self, split: str) -> list[Question]:
-        "The questions of a split that this run takes."
-        return choose(self.task, split, getattr(self.settings, f"{split}_questions") or None)
+        "The questions of a split that this run takes; those whose gold answer does not verify itself are named and left out."
+        if split not in self._questions:
+            self._questions[split], failed = check_golds(self.task, choose(self.task, split, getattr(self.settings, f"{split}_questions") or None))
+            if failed: print(f"left out {len(failed)} {split} questions: " + "; ".join(f"{question.id}: {why}" for question, why in failed[:5]))
+        return self._questions[split]
 
     def write(self, name: str, caption: str, files: list[Path]) -> None:
         "Record beside a figure or table what made it."
@@ -106,7 +110,7 @@ class Run:
         self.write(name, caption, [path])
         return readable(table)
 
-# %% ../nbs/api/13_run.ipynb #4cfc73ca
+# %% ../nbs/api/13_run.ipynb #9ea6daf3
 def base_of(
     run: Run, # whose base model
 ) -> Path:
@@ -120,7 +124,7 @@ def base_of(
     run.inputs["base"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_run.ipynb #92dd5c83
+# %% ../nbs/api/13_run.ipynb #03aabf18
 def rlvr_of(
     run: Run,    # its settings name variant, steps and rates
     base: Path,  # folder of the model to start from
@@ -136,7 +140,7 @@ def rlvr_of(
     run.inputs["RLVR"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_run.ipynb #278d5811
+# %% ../nbs/api/13_run.ipynb #4ad0e544
 def responses_of(
     run: Run,         # its samples, temperature, seed
     name: str,        # of the model in the report
@@ -152,7 +156,7 @@ def responses_of(
     run.inputs.setdefault("samples", {})[f"{name}, {split}, draw {draw}"] = digest([fingerprint(model), asdict(params), s.samples])
     return rows
 
-# %% ../nbs/api/13_run.ipynb #f414b763
+# %% ../nbs/api/13_run.ipynb #63c954cb
 def study(
     run: Run,        # its settings
     base: Path,      # folder of the base model

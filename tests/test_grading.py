@@ -265,7 +265,7 @@ def test_the_five_hundred(data, monkeypatch):
     start = time.monotonic()
     train, test = real.questions("train"), real.questions("test")
     assert time.monotonic() - start < 20
-    assert real.excluded == [] and len(train) + len(test) == 500 and 80 <= len(train) <= 120
+    assert check_golds(real, real.all_questions)[1] == [] and len(train) + len(test) == 500 and 80 <= len(train) <= 120
     check_disjoint(train, test)
     assert {q.difficulty for q in test} == {f"level {i}" for i in range(1, 6)} and real.source()["sha256"]
     assert test == load_task("math500").questions("test")

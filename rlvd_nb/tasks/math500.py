@@ -8,10 +8,10 @@ __all__ = ['LONGEST', 'BOX', 'FIRST', 'INNER', 'TRAILING', 'TEXT', 'FENCES', 'BL
            'bases_differ', 'grade_answer', 'check_row', 'read_lines', 'fetch', 'load_rows', 'split_of', 'make_question',
            'LastBoxed', 'Math500', 'task']
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #542a2412
+# %% ../../nbs/api/02_tasks.math500.ipynb #9e57b463
 import json, logging, os, re
 from collections import Counter
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 from math_verify import LatexExtractionConfig, parse, verify
@@ -21,7 +21,7 @@ from ..artifacts import checksum
 from ..project import UserError, data_dir, digest
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #eb595d31
+# %% ../../nbs/api/02_tasks.math500.ipynb #d1f02b33
 LONGEST = 2000 # characters; a longer answer is not an answer
 BOX = re.compile(r"""(?P<box>\\(?:boxed|fbox)(?![A-Za-z])\s*)                 # the command, and what follows it:
                      (?:(?P<open>\{)|(?P<bare>(?:(?!\\[)\]]|\\boxed|\\fbox)[^\s${}]|\{[^\s${}]*\})+))? # a brace, or one word
@@ -47,7 +47,7 @@ def boxes(
             if box is not None: found[box:] = [(found[box][0], token.start())]
     return found
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #8b1a0c99
+# %% ../../nbs/api/02_tasks.math500.ipynb #c4f59955
 def last_boxed(
     text: str, # a response
 ) -> str | None:
@@ -57,7 +57,7 @@ def last_boxed(
     if end is None or end - begin > LONGEST: return None
     return TRAILING.sub("", INNER.sub("", text[begin:end])).strip() or None
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #757ddf9c
+# %% ../../nbs/api/02_tasks.math500.ipynb #70999e6f
 TEXT = re.compile(r"\\(?:text|mbox|math|operator)")
 FENCES = re.compile(r"\\(?:left|right)(?=\s*(?:[()\[\]]|\\[{}]))")
 BLANKS = re.compile(r"(?<=[(\[{+\-=<>^_/*])\s+|(?<!\\)\s+(?=[)\]}+\-=<>^_/*])")
@@ -76,7 +76,7 @@ def read_answer(
     answer = last_boxed(text)
     return None if answer is None else tidy(answer)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #67410fd2
+# %% ../../nbs/api/02_tasks.math500.ipynb #e4c0719a
 READER = (LatexExtractionConfig(boxed_match_priority=0),)
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
@@ -94,7 +94,7 @@ def read_gold(
     if not (found := read(gold)): raise ValueError(f"the gold answer {gold!r} cannot be read")
     return found
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #220b779f
+# %% ../../nbs/api/02_tasks.math500.ipynb #9bb83c73
 def value_at_a_point(
     expression: Expr, # any symbols in it get a value between 1 and 2 that depends on their name
 ):
@@ -114,7 +114,7 @@ def far_apart(
     except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError): return False # let the verifier try
     return bool(gap.is_Float and gap > 1e-9 and gap > 1e-3 * size)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #0d40358f
+# %% ../../nbs/api/02_tasks.math500.ipynb #13df5a4d
 BASE = re.compile(r"_\s*\{?\s*(\d+)\s*\}?\s*\$?$")
 
 def bases_differ(
@@ -136,7 +136,7 @@ def grade_answer(
     if found and verify(expected, found, timeout_seconds=None, raise_on_error=True): return Grade(RIGHT, answer)
     return Grade(UNPARSED if all(isinstance(part, str) for part in found) else WRONG, answer)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #d7c94eb6
+# %% ../../nbs/api/02_tasks.math500.ipynb #1136d6e3
 HUB, FILE = "HuggingFaceH4/MATH-500", "math500.jsonl"
 COLUMNS = ("problem", "answer", "unique_id", "level", "subject")
 REMEDY = f"set RLVD_DATA to a folder with {FILE}, or pass path="
@@ -155,7 +155,7 @@ def check_row(
         if not row[name].strip(): raise UserError(f"{where}: column {name!r} is empty")
     return row
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #a4b021b5
+# %% ../../nbs/api/02_tasks.math500.ipynb #ff453096
 def read_lines(
     path: Path, # a JSON Lines file
 ) -> list[dict]:
@@ -171,7 +171,7 @@ def read_lines(
         rows.append(check_row(row, f"{path} line {number}"))
     return rows
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #6295dac3
+# %% ../../nbs/api/02_tasks.math500.ipynb #4aad6cc3
 def fetch(
     revision: str | None, # a commit of the hub's repository; None for its newest
 ) -> tuple[list[dict], dict]:
@@ -197,7 +197,7 @@ def load_rows(
     if times > 1: raise UserError(f"{local or HUB}: unique_id {most!r} stands there {times} times")
     return rows, source
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #a6897932
+# %% ../../nbs/api/02_tasks.math500.ipynb #adaf91bd
 def split_of(
     unique_id: str, # a question's id
 ) -> str:
@@ -212,7 +212,7 @@ def make_question(
     return Question(id=row["unique_id"], prompt=row["problem"], gold=row["answer"], split=split_of(row["unique_id"]),
                     difficulty=f"level {level}", info=dict(subject=row["subject"]))
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #0035d42a
+# %% ../../nbs/api/02_tasks.math500.ipynb #d8829f42
 class LastBoxed:
     "Judges a response by its last boxed answer."
     untrusted = True
@@ -229,7 +229,7 @@ class LastBoxed:
         "A response that must be right."
         return rf"\boxed{{{question.gold}}}"
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #90eb6c5e
+# %% ../../nbs/api/02_tasks.math500.ipynb #bd9284e9
 class Math500(LastBoxed):
     "MATH-500, judged by the last boxed answer."
     name, version = "math500", "1"
@@ -242,23 +242,16 @@ class Math500(LastBoxed):
     ):
         self.all_questions, self.max_tokens, self._source = [make_question(row) for row in rows], max_tokens, source
 
-    @cached_property
-    def excluded(self) -> list[tuple[Question, str]]:
-        "Questions whose gold answer does not verify against itself, with the reason."
-        from rlvd_nb.grading import check_golds
-        return check_golds(self, self.all_questions, seconds=30)[1]
-
     def questions(self, split: str) -> list[Question]:
-        "The questions of a split, \"train\" or \"test\", in the file's order, the excluded left out."
+        "The questions of a split, \"train\" or \"test\", in the file's order."
         if split not in ("train", "test"): raise UserError(f"math500 has the splits train and test, not {split!r}")
-        out = {question.id for question, _ in self.excluded}
-        return [question for question in self.all_questions if question.split == split and question.id not in out]
+        return [question for question in self.all_questions if question.split == split]
 
     def source(self) -> dict:
         "The file and its checksum, or the hub's repository and commit."
         return dict(task=self.name, **self._source)
 
-# %% ../../nbs/api/02_tasks.math500.ipynb #6606d696
+# %% ../../nbs/api/02_tasks.math500.ipynb #b75eb34e
 def task(
     path: str | Path | None = None, # a local JSON Lines file
     revision: str | None = None,    # a commit of the hub's repository, when there is no file
