@@ -3,9 +3,6 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c 'import sys;
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-# Threads that wait for each other give the core away instead of spinning on it: the same speed on an idle machine,
-# many times the speed on a busy one.
-export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: paper test env lab notebooks bench clean
 

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['ABSENT', 'TESTS', 'DIRECTIONS', 'POWER_80', 'MIN_SEEDS', 'EVIDENCE', 'SHARED', 'DIRECTION', 'MATTERS', 'BEYOND',
            'TEST', 'RLVR', 'BY_DIFFICULTY', 'TENTH', 'RESPONSES', 'AIME', 'DISTILLATION', 'WARM_UP', 'CLAIMS', 'SHOWN',
-           'Effect', 'Claim', 'judge', 'rates', 'hits', 'votes', 'bins_before', 'fell', 'changed', 'beyond_chance',
-           'hardest', 'less_difficult', 'each_bin', 'gains', 'evidence_of', 'rlvr_evidence', 'gather', 'Finding',
-           'combine', 'findings', 'ledger', 'shown', 'counted', 'told_claims']
+           'Effect', 'Claim', 'margins', 'effect_of', 'judge', 'rates', 'hits', 'votes', 'bins_of', 'hardest',
+           'less_difficult', 'changed', 'each_bin', 'gains', 'beyond_chance', 'falls', 'evidence_of', 'rlvr_evidence',
+           'gather', 'Finding', 'combine', 'findings', 'ledger', 'shown', 'counted', 'told_claims']
 
-# %% ../nbs/api/14_claims.ipynb #eb7cb636
+# %% ../nbs/api/14_claims.ipynb #ca440d28
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ from .published import quoted, reanalysed
 from .responses import Responses, entropies
 from .run import Run, base_of, rlvr_of, study
 
-# %% ../nbs/api/14_claims.ipynb #704dbc3a
+# %% ../nbs/api/14_claims.ipynb #b7011226
 @dataclass(frozen=True)
 class Effect:
     "A difference of means in the claim's unit, judged against the claim's threshold."
@@ -44,7 +44,7 @@ def _interval_test(before, after, threshold: float, seed: int) -> Effect:
     p = paired_difference(before + threshold, after, seed=seed).p_sign_flip
     return Effect(found.value, found.low, found.high, p, found.se)
 
-# %% ../nbs/api/14_claims.ipynb #4dd5d238
+# %% ../nbs/api/14_claims.ipynb #b218dcd8
 def _unmoved(questions: int, threshold: float) -> Effect:
     "Effect in points when no question changed sides."
     reach = 100 * clopper_pearson(0, questions)[1]
@@ -67,7 +67,7 @@ def _unpaired_test(before, after, threshold: float, seed: int) -> Effect:
 
 TESTS = {"sign flip": _interval_test, "McNemar": _share_test, "t of hits": _share_test, "Welch": _unpaired_test}
 
-# %% ../nbs/api/14_claims.ipynb #6b53dc11
+# %% ../nbs/api/14_claims.ipynb #fdb44364
 DIRECTIONS = {"above": (1,), "below": (1,), "within": (1, -1)} # signs of the thresholds that p is taken against
 
 @dataclass(frozen=True)
@@ -88,24 +88,33 @@ class Claim:
     published: tuple = ()  # chains of keys of published values
     reanalysis: str = ""   # name of the published numbers' re-analysis
 
-    def effect(self, evidence: Any, seed: int = 0) -> Effect:
-        "Effect in one training seed's evidence; of several pairs the one that is weakest for the claim."
-        found = [self._against(*pair, seed) for pair in self.pairs(evidence) if min(map(len, pair)) > 1]
-        return min(found, key=lambda effect: self.margins(effect.low, effect.high)[0], default=ABSENT)
+# %% ../nbs/api/14_claims.ipynb #ad9efd49
+def margins(
+    claim: Claim, # its direction and threshold
+    low: float,   # of an interval of the effect
+    high: float,  # its other end
+) -> tuple[float, float]:
+    "Least and greatest distance by which an interval passes the threshold."
+    if claim.direction == "above": return low - claim.threshold, high - claim.threshold
+    if claim.direction == "below": return claim.threshold - high, claim.threshold - low
+    nearest = 0 if low <= 0 <= high else min(abs(low), abs(high))
+    return claim.threshold - max(abs(low), abs(high)), claim.threshold - nearest
 
-    def _against(self, before, after, seed: int) -> Effect:
-        "Effect of one pair; p is the larger one where there are two thresholds."
-        found = [TESTS[self.test](before, after, sign * self.threshold, seed) for sign in DIRECTIONS[self.direction]]
-        return max(found, key=lambda effect: effect.p)
+def _against(claim: Claim, before, after, seed: int) -> Effect:
+    "Effect of one pair; p is the larger one where there are two thresholds."
+    found = [TESTS[claim.test](before, after, sign * claim.threshold, seed) for sign in DIRECTIONS[claim.direction]]
+    return max(found, key=lambda effect: effect.p)
 
-    def margins(self, low: float, high: float) -> tuple[float, float]:
-        "Least and greatest distance by which an interval passes the threshold."
-        if self.direction == "above": return low - self.threshold, high - self.threshold
-        if self.direction == "below": return self.threshold - high, self.threshold - low
-        nearest = 0 if low <= 0 <= high else min(abs(low), abs(high))
-        return self.threshold - max(abs(low), abs(high)), self.threshold - nearest
+def effect_of(
+    claim: Claim,  # how it is measured and tested
+    evidence: Any, # of the section it needs, from one training seed
+    seed: int = 0, # of the permutations
+) -> Effect:
+    "Effect in one training seed's evidence; of several pairs the one that is weakest for the claim."
+    found = [_against(claim, *pair, seed) for pair in claim.pairs(evidence) if min(map(len, pair)) > 1]
+    return min(found, key=lambda effect: margins(claim, effect.low, effect.high)[0], default=ABSENT)
 
-# %% ../nbs/api/14_claims.ipynb #342e3433
+# %% ../nbs/api/14_claims.ipynb #a2ba7eab
 POWER_80 = 2.8 # standard errors: 1.96 for the two-sided 5 %, 0.84 for 80 % power
 MIN_SEEDS = 3  # below that, an interval over seeds is too wide to judge by
 
@@ -117,64 +126,92 @@ def judge(
 ) -> str:
     "supported, contradicted, inconclusive or not run, by rule."
     if np.isnan(low): return "not run"
-    alone = verdict(*claim.margins(low, high))
+    alone = verdict(*margins(claim, low, high))
     return alone if p_adjusted < .05 else "inconclusive"
 
-# %% ../nbs/api/14_claims.ipynb #0baaa734
-def rates(responses: Responses) -> np.ndarray:
+# %% ../nbs/api/14_claims.ipynb #23e33717
+def rates(
+    responses: Responses, # of one model
+) -> np.ndarray:
     "Percent of right responses, a question each [N]."
     return 100 * responses.right.mean(1)
 
-def hits(responses: Responses) -> np.ndarray:
+def hits(
+    responses: Responses, # of one model
+) -> np.ndarray:
     "100 where some response is right, else 0 [N]."
     return 100. * (responses.counts > 0)
 
-def votes(responses: Responses) -> np.ndarray:
+def votes(
+    responses: Responses, # of one model
+) -> np.ndarray:
     "Percent chance that the majority vote is right [N]."
     return 100 * maj_at_k(responses.answers, responses.right)
 
-def bins_before(pair: BeforeAfter) -> np.ndarray:
-    "Base bin of each question [N]."
-    return bin_of(pair.before.counts, bin_edges(PAPER_BINS, pair.before.n))
+# %% ../nbs/api/14_claims.ipynb #1dfc619c
+def bins_of(
+    responses: Responses, # of one model
+) -> np.ndarray:
+    "Bin of each question's count [N]."
+    return bin_of(responses.counts, bin_edges(PAPER_BINS, responses.n))
 
-def fell(pair: BeforeAfter, after: Responses) -> np.ndarray:
-    "100 where a question is in a lower bin after than before, else 0 [N]."
-    return 100. * (bin_of(after.counts, bin_edges(PAPER_BINS, after.n)) < bins_before(pair))
+def hardest(
+    pair: BeforeAfter, # whose base model makes the bins
+) -> np.ndarray:
+    "Whether a question is in the second bin: solvable, but hardly ever solved [N]."
+    return bins_of(pair.before) == 1
 
-# %% ../nbs/api/14_claims.ipynb #340f6bec
-def changed(pair: BeforeAfter, measure: Callable) -> list:
+def less_difficult(
+    pair: BeforeAfter, # whose base model makes the bins
+) -> np.ndarray:
+    "Whether a question is in the third bin from the top or above, [17–64] and more of 256 [N]."
+    return bins_of(pair.before) >= bins_of(pair.before).max() - 2
+
+# %% ../nbs/api/14_claims.ipynb #aa352c3f
+def changed(
+    pair: BeforeAfter, # base and trained model
+    measure: Callable, # responses -> [N]
+) -> list:
     "Base against trained model on all questions."
     return [(measure(pair.before), measure(pair.after))]
 
-def beyond_chance(pair: BeforeAfter, measure: Callable, inside: np.ndarray) -> list:
-    "Second draw of the base model against the trained model, on some questions."
-    return [(measure(pair.second)[inside], measure(pair.after)[inside])]
-
-def hardest(pair: BeforeAfter) -> np.ndarray:
-    "Whether a question is in the second bin: solvable, but hardly ever solved [N]."
-    return bins_before(pair) == 1
-
-def less_difficult(pair: BeforeAfter) -> np.ndarray:
-    "Whether a question is in the third bin from the top or above, [17–64] and more of 256 [N]."
-    return bins_before(pair) >= bins_before(pair).max() - 2
-
-def each_bin(pair: BeforeAfter, measure: Callable) -> list:
+def each_bin(
+    pair: BeforeAfter, # base and trained model
+    measure: Callable, # responses -> [N]
+) -> list:
     "Base against trained model, a pair a bin."
-    before, after, bins = measure(pair.before), measure(pair.after), bins_before(pair)
+    before, after, bins = measure(pair.before), measure(pair.after), bins_of(pair.before)
     return [(before[bins == i], after[bins == i]) for i in np.unique(bins)]
 
-def gains(pair: BeforeAfter) -> np.ndarray:
+def gains(
+    pair: BeforeAfter, # base and trained model
+) -> np.ndarray:
     "Change of each question's success rate, in points [N]."
     return rates(pair.after) - rates(pair.before)
 
-# %% ../nbs/api/14_claims.ipynb #8ecafb2d
+# %% ../nbs/api/14_claims.ipynb #306b7b75
+def beyond_chance(
+    pair: BeforeAfter,  # base and trained model, and the base model's second draw
+    measure: Callable,  # responses -> [N]
+    inside: np.ndarray, # which questions [N]
+) -> list:
+    "Second draw of the base model against the trained model, on some questions."
+    return [(measure(pair.second)[inside], measure(pair.after)[inside])]
+
+def falls(
+    pair: BeforeAfter, # whose base model makes the bins
+) -> list:
+    "100 where one of the hardest questions lands in a lower bin, else 0: second draw against trained model."
+    return beyond_chance(pair, lambda responses: 100. * (bins_of(responses) < bins_of(pair.before)), hardest(pair))
+
+# %% ../nbs/api/14_claims.ipynb #c1c18825
 EVIDENCE: dict[str, Callable[[Run], Any]] = {} # by section
 
 def evidence_of(
     section: str, # its number
 ) -> Callable:
     "Register a function from a run to that section's evidence."
-    def register(function): return EVIDENCE.setdefault(section, function)
+    def register(function: Callable): return EVIDENCE.setdefault(section, function)
     return register
 
 @evidence_of("03")
@@ -185,7 +222,7 @@ def rlvr_evidence(
     base = base_of(run)
     return study(run, base, rlvr_of(run, base))
 
-# %% ../nbs/api/14_claims.ipynb #9e565130
+# %% ../nbs/api/14_claims.ipynb #281a25df
 SHARED = ("model", "task", "template", "samples", "temperature", "max_tokens", "train_questions", "test_questions")
 
 def gather(
@@ -200,7 +237,7 @@ def gather(
         run.inputs |= {f"section {section}, seed {each.settings.seed}": each.inputs for each in inner}
     return found
 
-# %% ../nbs/api/14_claims.ipynb #77566ae4
+# %% ../nbs/api/14_claims.ipynb #d63261bf
 DIRECTION = "the paper claims a direction, not a size"
 MATTERS = f"a rise of {100 * RISE:g} points would matter; a smaller one would not"
 BEYOND = "measured against a second draw of the base model, so that 0 is what chance gives"
@@ -211,35 +248,58 @@ def _table_3(column: str, *models: str) -> tuple:
 
 TEST = ("1.5B test", "3B test")
 
+# %% ../nbs/api/14_claims.ipynb #9e35a946
 RLVR = (
-    Claim("A4.1", "Table 3", "RLVR lifts accuracy", "accuracy rises under RLVR", "accuracy, test", "points", "sign flip", "above", 0., DIRECTION, "03",
-          lambda e: changed(e["test"], rates), _table_3("accuracy", *TEST), "accuracy, 1.5B"),
-    Claim("A4.2", "Table 3", "RLVR lifts the majority vote", "maj@256 rises with accuracy", "maj@n, test", "points", "sign flip", "above", 0., DIRECTION, "03",
-          lambda e: changed(e["test"], votes), _table_3("maj@256", *TEST), "majority, 1.5B"),
-    Claim("A4.3", "Table 3", f"RLVR lifts capability by less than {100 * RISE:g} points", "capability does not rise", "pass@n, test", "points", "t of hits", "below", 100 * RISE, MATTERS, "03",
-          lambda e: changed(e["test"], hits), _table_3("pass@256", *TEST), "capability, 1.5B"),
-    Claim("A4.4", "Table 3", f"and on training questions by less than {100 * RISE:g} points", "not even on training questions does capability rise", "pass@n, train", "points", "t of hits", "below", 100 * RISE, MATTERS, "03",
-          lambda e: changed(e["train"], hits), _table_3("pass@256", "1.5B train", "3B train"), "capability, 3B train"),
+    Claim("A4.1", "Table 3", "RLVR lifts accuracy",
+          "accuracy rises under RLVR",
+          "accuracy, test", "points", "sign flip", "above", 0., DIRECTION, "03",
+          lambda e: changed(e["test"], rates),
+          _table_3("accuracy", *TEST), "accuracy, 1.5B"),
+    Claim("A4.2", "Table 3", "RLVR lifts the majority vote",
+          "maj@256 rises with accuracy",
+          "maj@n, test", "points", "sign flip", "above", 0., DIRECTION, "03",
+          lambda e: changed(e["test"], votes),
+          _table_3("maj@256", *TEST), "majority, 1.5B"),
+    Claim("A4.3", "Table 3", f"RLVR lifts capability by less than {100 * RISE:g} points",
+          "capability does not rise",
+          "pass@n, test", "points", "t of hits", "below", 100 * RISE, MATTERS, "03",
+          lambda e: changed(e["test"], hits),
+          _table_3("pass@256", *TEST), "capability, 1.5B"),
+    Claim("A4.4", "Table 3", f"RLVR lifts training capability by less than {100 * RISE:g} points",
+          "not even on training questions does capability rise",
+          "pass@n, train", "points", "t of hits", "below", 100 * RISE, MATTERS, "03",
+          lambda e: changed(e["train"], hits),
+          _table_3("pass@256", "1.5B train", "3B train"), "capability, 3B train"),
 )
 
-# %% ../nbs/api/14_claims.ipynb #aa73ee0b
+# %% ../nbs/api/14_claims.ipynb #c8a62e8e
 def _figure(place: str, column: str, *bins: str) -> tuple:
     "Single values of a figure of paper A."
     return tuple((("A", place, label, column),) for label in bins)
 
 BY_DIFFICULTY = (
-    Claim("A4.5", "Figure 1", "less difficult questions gain", "the gain of accuracy comes from less difficult questions", "success rate, third bin from the top and above", "points", "sign flip", "above", 0.,
-          BEYOND, "03", lambda e: beyond_chance(e["test"], rates, less_difficult(e["test"])), _figure("Figure 1", "change of success rate", "[17–64]", "[65–128]"), "the less difficult move"),
-    Claim("A4.6", "Section 4.2", "the hardest solvable questions lose", "hard questions drift down", "success rate, second bin", "points", "sign flip", "below", 0.,
-          BEYOND, "03", lambda e: beyond_chance(e["test"], rates, hardest(e["test"])), _figure("Figure 1", "change of success rate", "[1–4]"), "the hardest change"),
-    Claim("A4.7", "Figure 2", "more of the hardest become unsolved", "of the hardest solvable questions some are no longer solved", "share of the second bin that falls", "points", "McNemar", "above", 0.,
-          BEYOND, "03", lambda e: [(fell(e["test"], e["test"].second)[hardest(e["test"])], fell(e["test"], e["test"].after)[hardest(e["test"])])],
+    Claim("A4.5", "Figure 1", "less difficult questions gain",
+          "the gain of accuracy comes from less difficult questions",
+          "success rate, third bin from the top and above", "points", "sign flip", "above", 0., BEYOND, "03",
+          lambda e: beyond_chance(e["test"], rates, less_difficult(e["test"])),
+          _figure("Figure 1", "change of success rate", "[17–64]", "[65–128]"), "the less difficult move"),
+    Claim("A4.6", "Section 4.2", "the hardest solvable questions lose",
+          "hard questions drift down",
+          "success rate, second bin", "points", "sign flip", "below", 0., BEYOND, "03",
+          lambda e: beyond_chance(e["test"], rates, hardest(e["test"])),
+          _figure("Figure 1", "change of success rate", "[1–4]"), "the hardest change"),
+    Claim("A4.7", "Figure 2", "more of the hardest become unsolved",
+          "of the hardest solvable questions some are no longer solved",
+          "share of the second bin that falls", "points", "McNemar", "above", 0., BEYOND, "03",
+          lambda e: falls(e["test"]),
           _figure("Figure 2", "[0], share of the row", "[1–4]"), "the hardest move"),
-    Claim("A4.8", "Appendix A.4", "answer entropy falls in every bin", "the entropy of the final answers falls in every difficulty bin, the hardest included", "answer entropy, the bin where it falls least",
-          "nats", "sign flip", "below", 0., DIRECTION, "03", lambda e: each_bin(e["test"], entropies)),
+    Claim("A4.8", "Appendix A.4", "answer entropy falls in every bin",
+          "the entropy of the final answers falls in every difficulty bin, the hardest included",
+          "answer entropy, the bin where it falls least", "nats", "sign flip", "below", 0., DIRECTION, "03",
+          lambda e: each_bin(e["test"], entropies)),
 )
 
-# %% ../nbs/api/14_claims.ipynb #ec2970b9
+# %% ../nbs/api/14_claims.ipynb #0c448a48
 def _arms(*arms: str, column: str = "1.5B test") -> tuple:
     "One chain of the self-distillation table."
     return (tuple(("A", "Section 5.1, table", arm, column) for arm in arms),)
@@ -250,20 +310,31 @@ def _span(row: str) -> tuple:
 
 TENTH = "a tenth either way is what \"hardly change\" can mean"
 
+# %% ../nbs/api/14_claims.ipynb #5c3f03c4
 RESPONSES = (
-    Claim("A5.1", "Section 5.1", "base ← base overfits", "the base model's own correct responses lift training accuracy, hardly test accuracy", "gain on training less gain on test questions",
-          "points", "Welch", "above", 0., DIRECTION, "04", lambda e: [(gains(e["base ← base"]["test"]), gains(e["base ← base"]["train"]))],
+    Claim("A5.1", "Section 5.1", "base ← base overfits",
+          "the base model's own correct responses lift training accuracy, hardly test accuracy",
+          "gain on training less gain on test questions", "points", "Welch", "above", 0., DIRECTION, "04",
+          lambda e: [(gains(e["base ← base"]["test"]), gains(e["base ← base"]["train"]))],
           _arms("base", "base ← base", column="1.5B train") + _arms("base", "base ← base"), "base ← base"),
-    Claim("A5.2", "Section 5.1", "base ← RL beats base ← base", "the RL model's responses carry something that the base model's do not", "accuracy, test, base ← RL less base ← base",
-          "points", "sign flip", "above", 0., DIRECTION, "04", lambda e: [(rates(e["base ← base"]["test"].after), rates(e["base ← RL"]["test"].after))],
+    Claim("A5.2", "Section 5.1", "base ← RL beats base ← base",
+          "the RL model's responses carry something that the base model's do not",
+          "accuracy, test, base ← RL less base ← base", "points", "sign flip", "above", 0., DIRECTION, "04",
+          lambda e: [(rates(e["base ← base"]["test"].after), rates(e["base ← RL"]["test"].after))],
           _arms("base ← base", "base ← RL") + _arms("base ← base", "base ← RL", column="3B test"), "base ← RL"),
-    Claim("A5.3", "Appendix A.6", "length hardly changes", "response lengths hardly change under RLVR", "mean log tokens", "log ratio", "sign flip", "within", .1, TENTH, "04",
-          lambda e: [e["length"]], _span("1.5B response length")),
-    Claim("A5.4", "Appendix A.6", "reflection keywords fall", "the count of reflection keywords falls under RLVR", "reflection keywords", "a response", "sign flip", "below", 0., DIRECTION, "04",
-          lambda e: [e["keywords"]], _span("1.5B reflection keywords")),
+    Claim("A5.3", "Appendix A.6", "length hardly changes",
+          "response lengths hardly change under RLVR",
+          "mean log tokens", "log ratio", "sign flip", "within", .1, TENTH, "04",
+          lambda e: [e["length"]],
+          _span("1.5B response length")),
+    Claim("A5.4", "Appendix A.6", "reflection keywords fall",
+          "the count of reflection keywords falls under RLVR",
+          "reflection keywords", "a response", "sign flip", "below", 0., DIRECTION, "04",
+          lambda e: [e["keywords"]],
+          _span("1.5B reflection keywords")),
 )
 
-# %% ../nbs/api/14_claims.ipynb #2fd755a4
+# %% ../nbs/api/14_claims.ipynb #50895bcf
 def _both(measure: Callable) -> Callable:
     "Reasoning-only against new-knowledge arm, after training."
     return lambda e: [(measure(e["reasoning only"]["test"].after), measure(e["new knowledge"]["test"].after))]
@@ -274,39 +345,68 @@ def _arm(name: str, measure: Callable) -> Callable:
 
 AIME = (tuple(("A", "Appendix A.7", model, "pass@256 on AIME25") for model in ("1.5B", "DeepSeek-R1-Distill")),)
 
+# %% ../nbs/api/14_claims.ipynb #38904ac4
 DISTILLATION = (
-    Claim("A6.1", "Section 6", "both distillations lift accuracy", "both distilled models gain accuracy", "accuracy, test, the arm that gains least", "points", "sign flip", "above", 0., DIRECTION, "05",
+    Claim("A6.1", "Section 6", "both distillations lift accuracy",
+          "both distilled models gain accuracy",
+          "accuracy, test, the arm that gains least", "points", "sign flip", "above", 0., DIRECTION, "05",
           lambda e: [pair for arm in ("reasoning only", "new knowledge") for pair in changed(e[arm]["test"], rates)]),
-    Claim("A6.2", "Section 6", f"reasoning only lifts capability by less than {100 * RISE:g} points", "the reasoning-only model does not gain capability", "pass@n, test", "points", "t of hits", "below",
-          100 * RISE, MATTERS, "05", _arm("reasoning only", hits)),
-    Claim("A6.3", "Section 6", "reasoning only loses the hardest", "in the reasoning-only model the hardest questions lose, as in RLVR", "success rate, second bin", "points", "sign flip", "below", 0., BEYOND, "05",
+    Claim("A6.2", "Section 6", f"reasoning only lifts capability by less than {100 * RISE:g} points",
+          "the reasoning-only model does not gain capability",
+          "pass@n, test", "points", "t of hits", "below", 100 * RISE, MATTERS, "05",
+          _arm("reasoning only", hits)),
+    Claim("A6.3", "Section 6", "reasoning only loses the hardest",
+          "in the reasoning-only model the hardest questions lose, as in RLVR",
+          "success rate, second bin", "points", "sign flip", "below", 0., BEYOND, "05",
           lambda e: beyond_chance(e["reasoning only"]["test"], rates, hardest(e["reasoning only"]["test"]))),
-    Claim("A6.4", "Appendix A.7", "new knowledge lifts capability", "only the model that was taught new knowledge gains capability", "pass@n, test", "points", "McNemar", "above", 0., DIRECTION, "05",
-          _arm("new knowledge", hits), AIME, "AIME25"),
-    Claim("A6.5", "Section 8", "new knowledge lifts it more than reasoning only", "capability needs new knowledge (left open)", "pass@n, test, new knowledge less reasoning only", "points", "McNemar", "above", 0., DIRECTION,
-          "05", _both(hits)),
+    Claim("A6.4", "Appendix A.7", "new knowledge lifts capability",
+          "only the model that was taught new knowledge gains capability",
+          "pass@n, test", "points", "McNemar", "above", 0., DIRECTION, "05",
+          _arm("new knowledge", hits),
+          AIME, "AIME25"),
+    Claim("A6.5", "Section 8", "new knowledge lifts it more than reasoning only",
+          "capability needs new knowledge (left open)",
+          "pass@n, test, new knowledge less reasoning only", "points", "McNemar", "above", 0., DIRECTION, "05",
+          _both(hits)),
 )
 
-# %% ../nbs/api/14_claims.ipynb #52390d49
+# %% ../nbs/api/14_claims.ipynb #00158473
 def _b(place: str, column: str, *rows: str) -> tuple:
     "One chain of paper B."
     return tuple(("B", place, row, column) for row in rows)
 
+# %% ../nbs/api/14_claims.ipynb #f637575a
 WARM_UP = (
-    Claim("B.1", "claim (i)", "warm-up alone lifts every domain", "warm-up on puzzles lifts MATH, HumanEval+ and MMLU-Pro", "accuracy, the domain that gains least", "points", "sign flip", "above", 0., DIRECTION, "06",
-          lambda e: e["warm-up"], tuple(_b("Claim (i)", domain, "3B base", "3B warm-up") for domain in ("MATH", "HumanEval+", "MMLU-Pro"))),
-    Claim("B.2", "claim (ii)", "warmed models gain more from 100 examples", "after RLVR on at most 100 examples the warmed model beats the base model", "accuracy, target domain", "points", "sign flip", "above", 0.,
-          DIRECTION, "06", lambda e: [e["after RLVR"]], (_b("Claim (ii)", "MATH gain", "warm-up against base, after RLVR on at most 100 examples"),)),
-    Claim("B.3", "claim (iii)", "warmed models keep more elsewhere", "warm-up keeps cross-domain ability through RLVR", "change of accuracy elsewhere, warmed less base", "points", "sign flip", "above", 0., DIRECTION, "06",
-          lambda e: [e["elsewhere"]], (_b("Claim (iii)", "MATH change", "base, after RLVR on HumanEval+"), _b("Claim (iii)", "MATH change", "warm-up, after RLVR on HumanEval+"))),
-    Claim("B.4", "claim (iv)", "warmed models need fewer samples", "the RLVR curve rises earlier after warm-up", "accuracy half way, warmed less base", "points", "sign flip", "above", 0., DIRECTION, "06", lambda e: [e["half way"]]),
-    Claim("B.5", "controls", "what warms is the reasoning", "warm-up from a teacher that does not reason does not help", "accuracy, reasoning teacher less other", "points", "sign flip", "above", 0., DIRECTION, "06",
-          lambda e: [e["other teacher"]], (_b("Controls", "MATH", "warm-up from Qwen2.5-32B"), _b("Controls", "MATH", "warm-up from QwQ-32B"))),
+    Claim("B.1", "claim (i)", "warm-up alone lifts every domain",
+          "warm-up on puzzles lifts MATH, HumanEval+ and MMLU-Pro",
+          "accuracy, the domain that gains least", "points", "sign flip", "above", 0., DIRECTION, "06",
+          lambda e: e["warm-up"],
+          tuple(_b("Claim (i)", domain, "3B base", "3B warm-up") for domain in ("MATH", "HumanEval+", "MMLU-Pro"))),
+    Claim("B.2", "claim (ii)", "warmed models gain more from 100 examples",
+          "after RLVR on at most 100 examples the warmed model beats the base model",
+          "accuracy, target domain", "points", "sign flip", "above", 0., DIRECTION, "06",
+          lambda e: [e["after RLVR"]],
+          (_b("Claim (ii)", "MATH gain", "warm-up against base, after RLVR on at most 100 examples"),)),
+    Claim("B.3", "claim (iii)", "warmed models keep more elsewhere",
+          "warm-up keeps cross-domain ability through RLVR",
+          "change of accuracy elsewhere, warmed less base", "points", "sign flip", "above", 0., DIRECTION, "06",
+          lambda e: [e["elsewhere"]],
+          (_b("Claim (iii)", "MATH change", "base, after RLVR on HumanEval+"), _b("Claim (iii)", "MATH change", "warm-up, after RLVR on HumanEval+"))),
+    Claim("B.4", "claim (iv)", "warmed models need fewer samples",
+          "the RLVR curve rises earlier after warm-up",
+          "accuracy half way, warmed less base", "points", "sign flip", "above", 0., DIRECTION, "06",
+          lambda e: [e["half way"]]),
+    Claim("B.5", "controls", "what warms is the reasoning",
+          "warm-up from a teacher that does not reason does not help",
+          "accuracy, reasoning teacher less other", "points", "sign flip", "above", 0., DIRECTION, "06",
+          lambda e: [e["other teacher"]],
+          (_b("Controls", "MATH", "warm-up from Qwen2.5-32B"), _b("Controls", "MATH", "warm-up from QwQ-32B"))),
 )
 
+# %% ../nbs/api/14_claims.ipynb #5382314c
 CLAIMS = RLVR + BY_DIFFICULTY + RESPONSES + DISTILLATION + WARM_UP
 
-# %% ../nbs/api/14_claims.ipynb #a02edf62
+# %% ../nbs/api/14_claims.ipynb #0cf96050
 @dataclass(frozen=True)
 class Finding:
     "A claim's effect over questions and over training seeds."
@@ -336,7 +436,7 @@ def combine(
     p = _seed_p(claim, values) if len(effects) >= MIN_SEEDS else min(1., 2 * mean.p)
     return Finding(mean, len(effects), (over.low, over.high), p)
 
-# %% ../nbs/api/14_claims.ipynb #92059b80
+# %% ../nbs/api/14_claims.ipynb #5cb95a52
 def findings(
     evidence: dict[str, list],  # by section, one entry a training seed
     claims: tuple = CLAIMS,     # to be judged
@@ -344,14 +444,14 @@ def findings(
 ) -> dict[str, Finding]:
     "Effects of the claims whose section has evidence, by id; an unknown section is refused."
     if unknown := sorted(set(evidence) - {claim.needs for claim in claims}): raise UserError(f"no claim needs evidence of section {unknown[0]!r}")
-    return {claim.id: combine(claim, [claim.effect(each, seed) for each in evidence[claim.needs]]) for claim in claims if evidence.get(claim.needs)}
+    return {claim.id: combine(claim, [effect_of(claim, each, seed) for each in evidence[claim.needs]]) for claim in claims if evidence.get(claim.needs)}
 
 def _note(claim: Claim, finding: Finding | None, found: str) -> str:
     "What a reader must know about a verdict."
     if finding is None: return f"needs section {claim.needs}"
     if found == "not run": return "fewer than two questions to measure it on"
     parts = [f"an effect {POWER_80 * _se(finding):.2g} {claim.unit} from the threshold would have been seen (80 % power)"] if found == "inconclusive" else []
-    if found == "inconclusive" and (alone := verdict(*claim.margins(*finding.decides))) != found: parts.append(f"{alone} by its interval alone, not after Holm")
+    if found == "inconclusive" and (alone := verdict(*margins(claim, *finding.decides))) != found: parts.append(f"{alone} by its interval alone, not after Holm")
     return "; ".join(parts + ([f"{finding.seeds} training seed{'s' * (finding.seeds > 1)}: judged over questions"] if finding.seeds < MIN_SEEDS else []))
 
 def _se(finding: Finding) -> float:
@@ -359,13 +459,14 @@ def _se(finding: Finding) -> float:
     if finding.seeds < MIN_SEEDS: return finding.effect.se
     return (finding.over_seeds[1] - finding.over_seeds[0]) / 2 / stats.t.ppf(.975, finding.seeds - 1)
 
-# %% ../nbs/api/14_claims.ipynb #7ccdff27
+# %% ../nbs/api/14_claims.ipynb #8edb8015
 def _row(claim: Claim, finding: Finding | None, p_adjusted: float) -> dict:
     "One line of the ledger."
     effect = finding.effect if finding else ABSENT
     found = judge(claim, *finding.decides, p_adjusted) if finding else "not run"
     seeds = dict(zip(("seed_low", "seed_high"), finding.over_seeds if finding else (np.nan, np.nan)))
-    return dict(id=claim.id, place=claim.place, claim=claim.name, words=claim.words, published="; ".join(map(quoted, claim.published)), reanalysis=reanalysed(claim.reanalysis),
+    return dict(id=claim.id, place=claim.place, claim=claim.name, words=claim.words,
+                published="; ".join(map(quoted, claim.published)), reanalysis=reanalysed(claim.reanalysis),
                 quantity=claim.quantity, unit=claim.unit, direction=claim.direction, threshold=claim.threshold, reason=claim.reason, test=claim.test,
                 value=effect.value, low=effect.low, high=effect.high, **seeds, seeds=finding.seeds if finding else 0, p=finding.p if finding else np.nan, p_holm=p_adjusted,
                 detectable=POWER_80 * _se(finding) if finding else np.nan, verdict=found, note=_note(claim, finding, found))
@@ -383,7 +484,7 @@ def ledger(
     adjusted = dict(zip(found, holm([each.p for each in found.values()]))) if found else {}
     return pd.DataFrame([_row(claim, found.get(claim.id), adjusted.get(claim.id, np.nan)) for claim in claims])
 
-# %% ../nbs/api/14_claims.ipynb #459fc0a6
+# %% ../nbs/api/14_claims.ipynb #81f794df
 SHOWN = ["id", "claim", "published", "reanalysis", "effect", "over seeds", "p_holm", "verdict", "note"]
 
 def _numbers(unit: str, value: float, low: float, high: float) -> tuple[str, str]:
@@ -401,6 +502,7 @@ def shown(
     p = ["" if np.isnan(p) else f"{p:.2g}" for p in table["p_holm"]]
     return table.assign(effect=effect, p_holm=p, **{"over seeds": seeds})[SHOWN]
 
+# %% ../nbs/api/14_claims.ipynb #cfcefd40
 def counted(
     table: pd.DataFrame, # a ledger
 ) -> str:

@@ -7,7 +7,7 @@ __all__ = ['COLUMNS', 'SOURCES', 'KEY', 'check_published', 'load_published', 'va
            'PossibleP', 'possible_mcnemar', 'widest_difference', 'published_bins', 'published_moves', 'published_pairs',
            'published_mcnemar', 'published_fit', 'published_transitions', 'null_changes', 'reanalyses', 'reanalysed']
 
-# %% ../nbs/api/12_published.ipynb #3d7c56e9
+# %% ../nbs/api/12_published.ipynb #4336f3de
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -21,7 +21,7 @@ from .comparison import (
 from .estimators import Estimate, guess_pass_at_k, whole_numbers, wilson, zero_success_bound
 from .project import UserError
 
-# %% ../nbs/api/12_published.ipynb #ad99fa1d
+# %% ../nbs/api/12_published.ipynb #956f2e41
 COLUMNS = ("paper", "place", "row", "column", "value", "unit", "source", "note")
 SOURCES = ("text", "repo", "summary")
 KEY = ["paper", "place", "row", "column"]
@@ -37,6 +37,7 @@ def check_published(
     if twice.any(): raise UserError(f"published twice: {', '.join(table.loc[twice.idxmax(), KEY])}")
     return table
 
+# %% ../nbs/api/12_published.ipynb #05ab52dd
 @cache
 def _published() -> pd.DataFrame:
     with (files("rlvd_nb") / "published.csv").open(encoding="utf-8") as file:
@@ -46,7 +47,7 @@ def load_published() -> pd.DataFrame:
     "Every published value: paper, place, row, column, value, unit, source, note."
     return _published().copy()
 
-# %% ../nbs/api/12_published.ipynb #82d04638
+# %% ../nbs/api/12_published.ipynb #3eda4dfd
 def value_of(
     paper: str,  # "A" or "B"
     place: str,  # such as "Table 3"
@@ -69,7 +70,7 @@ def quoted(
     units = _published().set_index(KEY)["unit"]
     return f"{' → '.join(f'{value_of(*key):g}' for key in keys)} {units.loc[keys[-1]]}".replace("-", "−")
 
-# %% ../nbs/api/12_published.ipynb #59b1e9e7
+# %% ../nbs/api/12_published.ipynb #7e6452e7
 def published_intervals() -> pd.DataFrame:
     "Table 3 of paper A with 95 % Wilson intervals over questions, in percent; for accuracy too wide rather than too narrow."
     rows = _published().query("paper == 'A' and place == 'Table 3'")
@@ -77,7 +78,7 @@ def published_intervals() -> pd.DataFrame:
     low, high = wilson(np.rint(rows["value"].to_numpy() / 100 * sizes).astype(int), sizes)
     return rows[["row", "column", "value"]].assign(low=100 * low, high=100 * high, questions=sizes).reset_index(drop=True)
 
-# %% ../nbs/api/12_published.ipynb #ba243ade
+# %% ../nbs/api/12_published.ipynb #c2021ecc
 @dataclass(frozen=True)
 class PossibleP:
     "What McNemar's test can have given, by all ways to pair two published counts."
@@ -90,6 +91,7 @@ class PossibleP:
              if self.greatest < .05 else f"p between {self.least:.3g} and {self.greatest:.3g}, depending on the pairs")
         return f"net {self.net:+d} questions, {p}".replace("-", "−")
 
+# %% ../nbs/api/12_published.ipynb #30a1b2f6
 def possible_mcnemar(
     a: int, # questions that the first model solves
     b: int, # questions that the second model solves
@@ -103,7 +105,7 @@ def possible_mcnemar(
     p = np.minimum(1, 2 * stats.binom.cdf(np.minimum(gained, lost), gained + lost, .5))
     return PossibleP(b - a, float(p.min()), float(p.max()))
 
-# %% ../nbs/api/12_published.ipynb #2ad62692
+# %% ../nbs/api/12_published.ipynb #d345c507
 def widest_difference(
     a: float,                 # mean rate of the first model, 0 to 1
     b: float,                 # mean rate of the second model on the same questions
@@ -116,7 +118,7 @@ def widest_difference(
     reach = stats.norm.ppf((1 + confidence) / 2) * spread / np.sqrt(int(whole_numbers(questions, "questions", 1)))
     return Estimate(float(b - a), float(b - a - reach), float(b - a + reach), int(questions))
 
-# %% ../nbs/api/12_published.ipynb #df7c6154
+# %% ../nbs/api/12_published.ipynb #e09999b8
 def published_bins() -> np.ndarray:
     "Questions in each base bin of figure 2 (MATH-500, 1.5B)."
     return np.array([int(value_of("A", "Figure 2", label, "n")) for label in bin_labels(PAPER_BINS)])
@@ -129,6 +131,7 @@ def published_moves() -> np.ndarray:
     before, counts = np.array([labels.index(row) for row in rows["row"]]), rows["value"].to_numpy(int)
     return np.stack([np.bincount(before, counts * (np.sign(after - before) == way), len(labels)) for way in (-1, 0, 1)], axis=1).astype(int)
 
+# %% ../nbs/api/12_published.ipynb #6c23dc1a
 def published_pairs() -> tuple:
     "Whether base and RL model of figure 2 solve each question: two of [500]."
     bins, moves = published_bins(), published_moves()
@@ -142,12 +145,13 @@ def published_mcnemar() -> McNemar:
     "Exact test of pass@256 97.2 → 97.0, with the pairs of figure 2."
     return mcnemar(*published_pairs())
 
-# %% ../nbs/api/12_published.ipynb #a55ae569
+# %% ../nbs/api/12_published.ipynb #b2fdddef
 @cache
 def published_fit() -> BetaBinomialFit:
     "Spread of the base model's success rates, fitted to the bin totals of figure 2."
     return fit_beta_binomial_binned(published_bins(), 256, PAPER_BINS, refits=REFITS)
 
+# %% ../nbs/api/12_published.ipynb #457627bd
 @cache
 def _null_chances() -> np.ndarray:
     "Chance to fall, stay and rise in a second draw, by fit (the best one first) and bin: [1 + REFITS, 6, 3]."
@@ -158,7 +162,7 @@ def _chance_of_as_many(moved, questions, chances) -> np.ndarray:
     "P(as many or more moved | null) of each bin, averaged over refits [R, B]."
     return stats.binom.sf(moved - 1, questions, np.clip(chances, 0, 1)).mean(0)
 
-# %% ../nbs/api/12_published.ipynb #e80ddecf
+# %% ../nbs/api/12_published.ipynb #ca31e6b5
 def published_transitions() -> pd.DataFrame:
     "A row a bin of figure 2: percent that fell, stayed and rose, the same in a second draw of the base model, and p."
     moves, bins, chances = published_moves(), published_bins(), _null_chances()
@@ -168,7 +172,7 @@ def published_transitions() -> pd.DataFrame:
     down, up = (_chance_of_as_many(moves[:, i], bins, chances[1:, :, i]) for i in (0, 2))
     return table.assign(p_down=down, p_up=up, p_holm=holm(np.minimum(1, 2 * np.minimum(down, up))))
 
-# %% ../nbs/api/12_published.ipynb #ef8ebea9
+# %% ../nbs/api/12_published.ipynb #62ce254f
 @cache
 def null_changes() -> pd.Series:
     "Change of the mean success rate of each bin in a second draw of the base model, in points."
@@ -179,7 +183,7 @@ def null_changes() -> pd.Series:
     inside = np.searchsorted(PAPER_BINS, counts)
     return pd.Series(np.bincount(inside, common * change) / np.bincount(inside, common), bin_labels(PAPER_BINS))
 
-# %% ../nbs/api/12_published.ipynb #d5ed336b
+# %% ../nbs/api/12_published.ipynb #c3eab96e
 def _of_accuracy(place: str, rows: tuple, column: str, size: str = "test") -> str:
     "Difference of two published accuracies with its widest interval, in words."
     a, b = (value_of("A", place, row, column) / 100 for row in rows)
@@ -192,6 +196,7 @@ def _of_shares(rows: tuple, column: str, size: str = "test") -> str:
     n = int(value_of("A", "Section 4", f"{size} questions", "questions"))
     return str(possible_mcnemar(*(round(value_of("A", "Table 3", row, column) / 100 * n) for row in rows), n))
 
+# %% ../nbs/api/12_published.ipynb #87cfbc52
 def _of_figure_2() -> str:
     "pass@256 of figure 2 in words."
     found, moved = paired_difference(*(hits.astype(float) for hits in published_pairs())), published_mcnemar()
@@ -209,7 +214,7 @@ def _of_change(label: str) -> str:
     seen = value_of("A", "Figure 1", label, "change of success rate")
     return f"{label}: {seen:+.1f} points, a second draw of the base model {null_changes()[label]:+.1f}".replace("-", "−")
 
-# %% ../nbs/api/12_published.ipynb #1afdc08c
+# %% ../nbs/api/12_published.ipynb #14244692
 @cache
 def _reanalyses() -> dict[str, tuple[str, str]]:
     one, three, own = (("1.5B test base", "1.5B test RL"), ("3B test base", "3B test RL"), "Section 5.1, table")
@@ -229,6 +234,7 @@ def _reanalyses() -> dict[str, tuple[str, str]]:
                                f"{zero_success_bound(256, questions=unsolved):.4f} for the worst of figure 2's {unsolved}"),
         "false positives": ("Section 3", f"a verifier that accepts 1 wrong answer in 1,000 makes {guess_pass_at_k(.001, 256):.1%} of unsolvable questions look solved at k = 256")}
 
+# %% ../nbs/api/12_published.ipynb #9d117a53
 def reanalyses() -> pd.DataFrame:
     "What the published numbers allow, a row a question: name, place in paper A, what comes out."
     return pd.DataFrame([dict(name=name, place=place, found=found) for name, (place, found) in _reanalyses().items()])

@@ -6,7 +6,7 @@
 __all__ = ['NAME', 'SAMPLE_COLUMNS', 'VERDICT_COLUMNS', 'add_part', 'read_parts', 'missing', 'fill', 'verdicts', 'sample_key',
            'sampler_for', 'respond']
 
-# %% ../nbs/api/06_store.ipynb #7c4ae222
+# %% ../nbs/api/06_store.ipynb #f9dfd2e3
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -27,7 +27,7 @@ from .tasks.base import Question, Task
 
 if TYPE_CHECKING: from rlvd_nb.sampling import Sampler, SamplingParams  # torch is loaded when something must be sampled
 
-# %% ../nbs/api/06_store.ipynb #69f29bb6
+# %% ../nbs/api/06_store.ipynb #c51ea4a0
 NAME = 32 # hexadecimal digits of the checksum in a part's name
 
 def add_part(
@@ -52,7 +52,7 @@ def read_parts(
         else: set_aside(part, "its bytes do not have the checksum in its name")
     return pa.concat_tables(good).to_pandas() if good else pd.DataFrame(columns=columns)
 
-# %% ../nbs/api/06_store.ipynb #c09e55d3
+# %% ../nbs/api/06_store.ipynb #ee38fd9c
 SAMPLE_COLUMNS = ["prompt", "sample_index", "completion", "tokens", "logprob", "finished"]
 
 def missing(
@@ -64,13 +64,12 @@ def missing(
     there = stored.groupby("prompt", observed=True)["sample_index"].agg(set).to_dict() if len(stored) else {}
     gaps = []
     for prompt in prompts:
-        absent = sorted(set(range(n)) - there.get(prompt, set()))
-        starts = [i for i in absent if i - 1 not in set(absent)] if len(absent) < n else [0]
-        ends = [i for i in absent if i + 1 not in set(absent)] if len(absent) < n else [n - 1]
-        if absent: gaps += [(prompt, start, end - start + 1) for start, end in zip(starts, ends)]
+        absent = set(range(n)) - there.get(prompt, set())
+        starts, ends = (sorted(i for i in absent if i + side not in absent) for side in (-1, 1))
+        gaps += [(prompt, start, end - start + 1) for start, end in zip(starts, ends)]
     return gaps
 
-# %% ../nbs/api/06_store.ipynb #82e01da8
+# %% ../nbs/api/06_store.ipynb #07ac72e6
 def _rows(batch, decode) -> pd.DataFrame:
     flat = [(request.prompt, c) for request, completions in batch for c in completions]
     texts = decode([c.tokens for _, c in flat])
@@ -98,7 +97,7 @@ def fill(
         stored = read_parts(folder, SAMPLE_COLUMNS)
     return stored
 
-# %% ../nbs/api/06_store.ipynb #4ecd8a1f
+# %% ../nbs/api/06_store.ipynb #bb848edd
 VERDICT_COLUMNS = ["question_id", "completion", "verdict", "answer", "chain", "step", "fault"]
 
 def verdicts(
@@ -118,7 +117,7 @@ def verdicts(
         add_part(folder, rows.astype({"step": "Int16", "chain": "boolean", "answer": "string", "fault": "string"}))
         return read_parts(folder, VERDICT_COLUMNS)
 
-# %% ../nbs/api/06_store.ipynb #391b3f85
+# %% ../nbs/api/06_store.ipynb #a1ce7750
 def sample_key(
     model: Path,              # the model's folder
     params: "SamplingParams", # how responses are drawn
@@ -133,7 +132,7 @@ def sampler_for(
     from rlvd_nb.sampling import TransformersSampler
     return TransformersSampler(*load(model))
 
-# %% ../nbs/api/06_store.ipynb #64bba9d8
+# %% ../nbs/api/06_store.ipynb #df493a81
 def respond(
     model: Path,                # a model's folder
     task: Task,                 # who grades
