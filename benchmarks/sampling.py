@@ -12,7 +12,8 @@ import torch
 
 from rlvd_nb.models import load
 from rlvd_nb.run import Run, base_of
-from rlvd_nb.sampling import Request, SamplingParams, TransformersSampler
+from rlvd_nb.sampling import Request, SamplingParams
+from rlvd_nb.transformers_sampler import TransformersSampler
 
 ROUNDS, BATCH = 3, 4096
 

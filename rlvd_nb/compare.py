@@ -7,7 +7,7 @@ __all__ = ['READERS', 'MIN_SAMPLES', 'MIN_QUESTIONS', 'PAGE_CSS', 'read_samples'
            'check_comparable', 'golds', 'as_responses', 'without_chains', 'measurable', 'compared', 'page', 'record',
            'compare_files']
 
-# %% ../nbs/api/14_compare.ipynb #e359fbea
+# %% ../nbs/api/14_compare.ipynb #f179dee7
 import base64, html, io, json
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from .responses import Responses, tabulate
 from .run import readable, versions
 from .tasks.base import ERROR, RIGHT, VERDICTS, Question
 
-# %% ../nbs/api/14_compare.ipynb #72654b82
+# %% ../nbs/api/14_compare.ipynb #cee975a2
 def _json_line(text: str, path: Path, number: int) -> dict:
     "One line of a JSONL file as a record."
     try: record = json.loads(text)
@@ -46,7 +46,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 READERS = {".jsonl": _read_jsonl, ".parquet": _read_parquet}
 
-# %% ../nbs/api/14_compare.ipynb #027a98b6
+# %% ../nbs/api/14_compare.ipynb #c04ed0e9
 def read_samples(
     path: Path, # a .jsonl or .parquet file
 ) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def read_samples(
         raise UserError(f"{path}: no column {missing[0]!r}; there are: {', '.join(map(str, table.columns))}")
     return _checked_samples(table, path)
 
-# %% ../nbs/api/14_compare.ipynb #f620f479
+# %% ../nbs/api/14_compare.ipynb #91986f92
 def _checked_samples(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     "Known verdicts, no missing question, no sample twice, chains that are true or false."
     if table["question_id"].isna().any(): raise UserError(f"{path}: sample {table['question_id'].isna().argmax() + 1} has no question")
@@ -80,7 +80,7 @@ def _with_index(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if twice.any(): raise UserError(f"{path}: question {table['question_id'][twice].iloc[0]!r} has sample {table['sample_index'][twice].iloc[0]} twice")
     return table
 
-# %% ../nbs/api/14_compare.ipynb #c674b104
+# %% ../nbs/api/14_compare.ipynb #d54f1cf9
 MIN_SAMPLES = 2 # below that, no null
 MIN_QUESTIONS = 2 # below that, no interval
 
@@ -102,7 +102,7 @@ def samples_a_question(
     if len(counts) < MIN_QUESTIONS: raise UserError(f"{path}: {len(counts)} question; at least {MIN_QUESTIONS} are needed")
     return int(counts.iloc[0])
 
-# %% ../nbs/api/14_compare.ipynb #a224d8c6
+# %% ../nbs/api/14_compare.ipynb #95820b59
 def _stated(table: pd.DataFrame, column: str) -> pd.Series:
     "The column as text where it is there, empty otherwise."
     return table[column].dropna().astype(str) if column in table else pd.Series(dtype=str)
@@ -115,7 +115,7 @@ def check_same_grader(
     graders = sorted({*_stated(a, "grader"), *_stated(b, "grader")})
     if len(graders) > 1: raise UserError(f"different graders: {', '.join(map(repr, graders))}; grade both files with one of them")
 
-# %% ../nbs/api/14_compare.ipynb #8e4bffc6
+# %% ../nbs/api/14_compare.ipynb #cbb188a1
 def check_comparable(
     a: pd.DataFrame, # samples of the first model
     b: pd.DataFrame, # samples of the second
@@ -130,7 +130,7 @@ def check_comparable(
     check_same_grader(a, b)
     return n
 
-# %% ../nbs/api/14_compare.ipynb #99e9a4aa
+# %% ../nbs/api/14_compare.ipynb #19b900b0
 def golds(
     a: pd.DataFrame, # samples of the first model
     b: pd.DataFrame, # samples of the second
@@ -143,7 +143,7 @@ def golds(
     if (several > 1).any(): raise UserError(f"question {several.index[0]!r} has different gold answers: {_some(set(both.loc[both['question_id'] == several.index[0], 'gold']))}")
     return dict(zip(both["question_id"], both["gold"]))
 
-# %% ../nbs/api/14_compare.ipynb #e47b1426
+# %% ../nbs/api/14_compare.ipynb #9b189b2a
 def as_responses(
     table: pd.DataFrame,     # samples of one model
     questions: list[Question], # in the order of the rows
@@ -152,7 +152,7 @@ def as_responses(
     answer = table["answer"].map(str, na_action="ignore") if "answer" in table else None
     return tabulate(table.assign(tokens=0, answer=answer, chain=table.get("chain")), questions)
 
-# %% ../nbs/api/14_compare.ipynb #f3ef3983
+# %% ../nbs/api/14_compare.ipynb #25924c4a
 def without_chains(
     responses: Responses, # of one model
 ) -> Responses:
@@ -169,7 +169,7 @@ def measurable(
     whole = answers and set(gold) == set(a["question_id"])
     return () if whole else ("guess",) if answers else ("guess", "maj@")
 
-# %% ../nbs/api/14_compare.ipynb #2e853cf4
+# %% ../nbs/api/14_compare.ipynb #e2f775a2
 def compared(
     paths: tuple,  # the two files
     names: tuple,  # of the two models
@@ -187,7 +187,7 @@ def compared(
     paired["p_holm"] = [paired["p"][0], *holm(paired["p"][1:].to_numpy())]
     return compare_counts(both[0].counts, both[1].counts, both[0].n, seed=seed), each, paired
 
-# %% ../nbs/api/14_compare.ipynb #cb111754
+# %% ../nbs/api/14_compare.ipynb #1c152583
 PAGE_CSS = """
 body { font: 16px/1.5 Georgia, serif; color: #1c1c1c; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; } h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; font: .8rem/1.4 Helvetica, Arial, sans-serif; display: block; overflow-x: auto; } th, td { padding: .2rem .6rem; text-align: left; border-bottom: 1px solid #e3e3e3; }
@@ -205,9 +205,9 @@ def _listed(sentences: list[str]) -> str:
     return "<ul>" + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences) + "</ul>"
 
 def _tabled(table: pd.DataFrame) -> str:
-    return readable(table).to_html(index=False, border=0, na_rep="").replace(" [nan, nan]", "")
+    return readable(table).to_html(index=False, border=0)
 
-# %% ../nbs/api/14_compare.ipynb #2023bc84
+# %% ../nbs/api/14_compare.ipynb #04090da5
 def _curves(found: Comparison, names: tuple[str, str]) -> str:
     "pass@k of both, and its difference, as pictures."
     panels = {"both files": {names[1]: found.b_curve, names[0]: found.a_curve}}
@@ -224,7 +224,7 @@ def _bins(found: Comparison, names: tuple[str, str]) -> str:
     drawn = _picture(changes_by_bin({"which is A": found.by_bin}, names[1]), "Change of the success rate by bin, beside what a second draw of A would show.")
     return drawn + _tabled(found.by_bin.dropna(axis=1, how="all"))
 
-# %% ../nbs/api/14_compare.ipynb #7af97d78
+# %% ../nbs/api/14_compare.ipynb #a0744f84
 def page(
     found: Comparison,       # of the two files
     each: pd.DataFrame,      # measures of each model
@@ -241,7 +241,7 @@ def page(
     return ('<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f"<title>{html.escape(' and '.join(names))}</title><style>{PAGE_CSS}</style><body>{head}{body}<p><small>Made by {made}.</small></p></body></html>")
 
-# %% ../nbs/api/14_compare.ipynb #01918c9e
+# %% ../nbs/api/14_compare.ipynb #b502ae0e
 def _plain(value):
     "A value as JSON has it: missing numbers become null."
     if isinstance(value, dict): return {name: _plain(each) for name, each in value.items()}
@@ -267,7 +267,7 @@ def record(
         pass_at_k_difference=curve, by_bin=_records(found.by_bin), support=_records(found.support.table()), versions=versions(),
         transitions=dict(labels=list(found.transitions.labels), **matrix, rows=_records(found.transitions.table()))))
 
-# %% ../nbs/api/14_compare.ipynb #e9e4b9f0
+# %% ../nbs/api/14_compare.ipynb #d6ea580d
 def compare_files(
     a: Path,       # graded samples of the first model, .jsonl or .parquet
     b: Path,       # of the second

@@ -6,11 +6,11 @@
 __all__ = ['PACKAGES', 'INTERVALS', 'setting_of', 'versions', 'readable', 'Run', 'base_of', 'rlvr_of', 'responses_of', 'study',
            'check_bins']
 
-# %% ../nbs/api/13_run.ipynb #cc5d68bd
+# %% ../nbs/api/13_run.ipynb #ad2bdb8f
 import importlib.metadata as metadata
 import platform
 from dataclasses import asdict
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -22,10 +22,11 @@ from .grading import check_golds
 from .models import LabModelConfig, fingerprint, locate
 from .project import UserError, configured, derive_seed, digest, figures_dir, resolve_profile, settings
 from .responses import Responses, tabulate, without_errors
+from .sampling import SamplingParams
 from .store import respond
 from .tasks.base import Question, Task, check_disjoint, choose, load_task
 
-# %% ../nbs/api/13_run.ipynb #f3c05232
+# %% ../nbs/api/13_run.ipynb #4b297b1c
 def setting_of(
     profile: str,       # a profile's name, or "auto"
     model: str | None,  # the model asked for, if any
@@ -34,9 +35,10 @@ def setting_of(
     if profile == "auto" and model not in (None, "lab") and resolve_profile("auto") == "lab": return "paper"
     return resolve_profile(profile)
 
-# %% ../nbs/api/13_run.ipynb #a7d0b4dc
+# %% ../nbs/api/13_run.ipynb #c8828157
 PACKAGES = ("rlvd_nb", "numpy", "scipy", "statsmodels", "pandas", "matplotlib", "torch", "transformers", "trl", "math-verify")
 
+@cache
 def versions() -> dict[str, str]:
     "Versions of Python and of the packages that numbers depend on, as far as they are installed."
     installed = {dist.metadata["Name"].lower().replace("-", "_"): dist.version for dist in metadata.distributions()}
@@ -51,14 +53,14 @@ def readable(
     shown = table.copy()
     for name, low, high in INTERVALS:
         if {name, low, high} <= set(shown):
-            shown[name] = [f"{v:.3f} [{l:.3f}, {h:.3f}]" for v, l, h in zip(shown[name], shown[low], shown[high])]
+            shown[name] = ["" if pd.isna(v) else f"{v:.3f}" if pd.isna(l) else f"{v:.3f} [{l:.3f}, {h:.3f}]" for v, l, h in zip(shown[name], shown[low], shown[high])]
             shown = shown.drop(columns=[low, high])
     floats = [column for column in shown if pd.api.types.is_float_dtype(shown[column])]
     short = lambda name: (lambda x: "" if pd.isna(x) else f"{x:.2g}") if name.startswith("p_") or name == "p" else (lambda x: "" if pd.isna(x) else f"{x:.3f}")
     shown = shown.assign(**{column: shown[column].map(short(column)) for column in floats})
     return shown.astype(object).where(shown.notna(), "")
 
-# %% ../nbs/api/13_run.ipynb #9c3027fd
+# %% ../nbs/api/13_run.ipynb #4fe7ab7c
 class Run:
     "One run of one section in one setting."
     def __init__(
@@ -110,7 +112,7 @@ class Run:
         self.write(name, caption, [path])
         return readable(table)
 
-# %% ../nbs/api/13_run.ipynb #9ea6daf3
+# %% ../nbs/api/13_run.ipynb #c45ac8e3
 def base_of(
     run: Run, # whose base model
 ) -> Path:
@@ -124,7 +126,7 @@ def base_of(
     run.inputs["base"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_run.ipynb #03aabf18
+# %% ../nbs/api/13_run.ipynb #23701b24
 def rlvr_of(
     run: Run,    # its settings name variant, steps and rates
     base: Path,  # folder of the model to start from
@@ -140,7 +142,7 @@ def rlvr_of(
     run.inputs["RLVR"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_run.ipynb #4ad0e544
+# %% ../nbs/api/13_run.ipynb #a293b0e8
 def responses_of(
     run: Run,         # its samples, temperature, seed
     name: str,        # of the model in the report
@@ -149,14 +151,13 @@ def responses_of(
     draw: int = 0,    # 0, or 1 for an independent second draw
 ) -> pd.DataFrame:
     "Graded responses, sampled now as far as they are not in the store."
-    from rlvd_nb.sampling import SamplingParams
     s = run.settings
     params = SamplingParams(s.temperature, s.top_k, s.top_p, s.max_tokens, derive_seed("evaluation", s.seed, draw))
     rows = respond(model, run.task, run.questions(split), s.samples, params, s.template, f"{name}, {split}{', second draw' * draw}")
     run.inputs.setdefault("samples", {})[f"{name}, {split}, draw {draw}"] = digest([fingerprint(model), asdict(params), s.samples])
     return rows
 
-# %% ../nbs/api/13_run.ipynb #63c954cb
+# %% ../nbs/api/13_run.ipynb #c48ef953
 def study(
     run: Run,        # its settings
     base: Path,      # folder of the base model

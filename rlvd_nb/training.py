@@ -7,7 +7,7 @@ __all__ = ['VARIANTS', 'CURVES', 'PretrainConfig', 'pack', 'packed_loss', 'learn
            'packed_text', 'train_packed', 'base_model', 'GrpoConfig', 'trl_config', 'make_rollouts', 'make_reward',
            'progress_callback', 'trl_quietly', 'grpo_trainer', 'last_checkpoint', 'grpo', 'training_point']
 
-# %% ../nbs/api/07_training.ipynb #510b2457
+# %% ../nbs/api/07_training.ipynb #289f6b36
 import json, math, os, shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,10 +24,11 @@ from .grading import grade_pairs
 from .models import LabModelConfig, best_device, fingerprint, load, new_model, save, word_ids, word_tokenizer
 from .project import UserError, derive_seed
 from .prompts import render
+from .sampling import Request, SamplingParams
 from .tasks.base import ERROR, RIGHT, Question, Task
 from .tasks.kinship import Kinship, pretraining_text
 
-# %% ../nbs/api/07_training.ipynb #074f2e56
+# %% ../nbs/api/07_training.ipynb #cb95c01a
 class PretrainConfig(BaseModel):
     "How a lab base model is trained."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,7 +58,7 @@ def pack(
         ids[r, :len(flat)], part[r, :len(flat)], position[r, :len(flat)] = zip(*flat)
     return ids, part, position
 
-# %% ../nbs/api/07_training.ipynb #984ad290
+# %% ../nbs/api/07_training.ipynb #ebfd2854
 def packed_loss(
     model,       # a causal model
     ids,         # [rows, row] token ids
@@ -80,7 +81,7 @@ def learning_rate(
     cosine = .5 * (1 + math.cos(math.pi * step / config.steps))
     return config.learning_rate * min(1, (step + 1) / config.warmup) * (.05 + .95 * cosine)
 
-# %% ../nbs/api/07_training.ipynb #e07e9a59
+# %% ../nbs/api/07_training.ipynb #8f5a9629
 def save_state(
     path: Path,  # a safetensors file
     model,       # its parameters
@@ -112,7 +113,7 @@ def load_state(
         optimizer.state[value] = {"step": torch.tensor(float(step)), **{m: state[f"{m}.{name}"] for m in ("exp_avg", "exp_avg_sq")}}
     return step
 
-# %% ../nbs/api/07_training.ipynb #4af1aa51
+# %% ../nbs/api/07_training.ipynb #3a4f162c
 def packed_text(
     world_task: Kinship,    # whose text
     tokenizer,              # of the model
@@ -146,7 +147,7 @@ def train_packed(
         if (step + 1) % config.checkpoint == 0: save_state(work / "state.safetensors", model, optimizer, step + 1)
     return losses
 
-# %% ../nbs/api/07_training.ipynb #960f9933
+# %% ../nbs/api/07_training.ipynb #dad8dee7
 def base_model(
     world_task: Kinship,     # the world it is to know
     size: LabModelConfig,    # how large it is
@@ -163,7 +164,7 @@ def base_model(
     world = {k: v for k, v in world_task.world.config.model_dump(mode="json").items() if k not in ("train_questions", "test_questions")}
     return made("base", dict(world=world, size=size.model_dump(), train=config.model_dump(), code=1), make)
 
-# %% ../nbs/api/07_training.ipynb #8ad9df11
+# %% ../nbs/api/07_training.ipynb #fe060e78
 VARIANTS = {"grpo": dict(scale_rewards="group", loss_type="grpo"), "dr_grpo": dict(scale_rewards="none", loss_type="dr_grpo")}
 CURVES = {"reward": "reward", "frac_reward_zero_std": "groups without gradient", "entropy": "token entropy",
           "completions/mean_length": "response length", "grad_norm": "gradient norm"}
@@ -183,7 +184,7 @@ class GrpoConfig(BaseModel):
     seed: int = 0                             # of the order of questions and the rollouts
     trl: dict = Field(default_factory=dict)   # further fields of TRL's GRPOConfig
 
-# %% ../nbs/api/07_training.ipynb #6e2adfbc
+# %% ../nbs/api/07_training.ipynb #a7fe006e
 def trl_config(
     config: GrpoConfig, # ours
     work: Path,         # TRL's output folder
@@ -201,13 +202,13 @@ def trl_config(
     try: return GRPOConfig(**fields | VARIANTS[config.variant] | config.trl)
     except TypeError as error: raise UserError(f"TRL's GRPOConfig: {error}") from error
 
-# %% ../nbs/api/07_training.ipynb #fc3c1125
+# %% ../nbs/api/07_training.ipynb #a566e770
 def make_rollouts(
     config: GrpoConfig, # length, seed
 ):
     "The `rollout_func` with which TRL asks for responses: our sampler on the model as it is at this step."
     def rollout(prompts: list[str], trainer) -> dict:
-        from rlvd_nb.sampling import Request, SamplingParams, TransformersSampler
+        from rlvd_nb.transformers_sampler import TransformersSampler
         sampler = TransformersSampler(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
         seed = derive_seed("rollout", config.seed, trainer.state.global_step, trainer.accelerator.process_index)
         asked = trainer.args
@@ -222,7 +223,7 @@ def make_rollouts(
                     logprobs=[c.logprob.tolist() for c in chosen])
     return rollout
 
-# %% ../nbs/api/07_training.ipynb #0f6b1a00
+# %% ../nbs/api/07_training.ipynb #507c4a6f
 def make_reward(
     task: Task,                    # the verifier
     questions: Sequence[Question], # what may be asked
@@ -234,7 +235,7 @@ def make_reward(
         return [None if grade.verdict == ERROR else float(grade.verdict == RIGHT) for grade in grades]
     return verified
 
-# %% ../nbs/api/07_training.ipynb #cf9453bf
+# %% ../nbs/api/07_training.ipynb #f378b268
 def progress_callback(
     label: str, # for the progress bar
 ):
@@ -250,7 +251,7 @@ def progress_callback(
         def on_train_end(self, args, state, control, **_): self.bar.close()
     return Progress()
 
-# %% ../nbs/api/07_training.ipynb #32cac922
+# %% ../nbs/api/07_training.ipynb #5b766ecf
 @contextmanager
 def trl_quietly() -> Iterator[None]:
     "Accept TRL's notice that `rollout_func` is experimental: its version is pinned. Put the variable back after."
@@ -261,7 +262,7 @@ def trl_quietly() -> Iterator[None]:
         if before is None: del os.environ["TRL_EXPERIMENTAL_SILENCE"]
         else: os.environ["TRL_EXPERIMENTAL_SILENCE"] = before
 
-# %% ../nbs/api/07_training.ipynb #71245b20
+# %% ../nbs/api/07_training.ipynb #2be95b0b
 def grpo_trainer(
     base: Path,                    # the model's folder
     task: Task,                    # the verifier
@@ -283,7 +284,7 @@ def grpo_trainer(
     trainer.add_callback(progress_callback(f"RLVR ({config.variant})"))
     return trainer
 
-# %% ../nbs/api/07_training.ipynb #a7865b4c
+# %% ../nbs/api/07_training.ipynb #5d3791d1
 def last_checkpoint(
     work: Path, # TRL's output folder
 ) -> str | None:
@@ -294,7 +295,7 @@ def last_checkpoint(
         shutil.rmtree(folder)
     return None
 
-# %% ../nbs/api/07_training.ipynb #d8fceaba
+# %% ../nbs/api/07_training.ipynb #51235304
 def grpo(
     base: Path,                    # the model's folder
     task: Task,                    # the verifier
@@ -315,7 +316,7 @@ def grpo(
                config=config.model_dump(mode="json"), template=template, code=1)
     return made("grpo", key, make)
 
-# %% ../nbs/api/07_training.ipynb #9d78ab73
+# %% ../nbs/api/07_training.ipynb #63159d39
 def training_point(
     log: dict, # one entry of the trainer's log
 ) -> dict | None:

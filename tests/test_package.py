@@ -47,8 +47,8 @@ def test_version_stands_in_one_place():
 
 
 def test_importing_loads_no_torch_and_no_notebook_tools():
-    "Every module but the sampler, which is torch through and through, imports on the light core alone."
-    modules = [path.stem.split("_", 1)[1] for path in LIBRARY if not path.stem.endswith("sampling")]
+    "Every module but the transformers sampler, which is torch through and through, imports on the light core alone."
+    modules = [path.stem.split("_", 1)[1] for path in LIBRARY if not path.stem.endswith("transformers_sampler")]
     heavy = "torch transformers trl vllm nbdev fastcore papermill IPython".split()
     code = f"import importlib, sys\nfor m in {modules}: importlib.import_module('rlvd_nb.' + m)\nprint([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
@@ -93,7 +93,7 @@ def test_estimators_know_nothing_of_models():
     assert imports_of(ROOT / "rlvd_nb" / "estimators.py") == set()
     assert imports_of(ROOT / "rlvd_nb" / "comparison.py") == {"estimators"}
     for task in (ROOT / "rlvd_nb" / "tasks").glob("*.py"):
-        assert not imports_of(task) & {"sampling", "store", "training", "models"}
+        assert not imports_of(task) & {"sampling", "transformers_sampler", "store", "training", "models"}
 
 
 def test_readme_says_what_the_figures_say():

@@ -6,7 +6,8 @@ from scipy import stats
 
 from rlvd_nb.models import LabModelConfig, load, new_model, word_tokenizer
 from rlvd_nb.project import UserError
-from rlvd_nb.sampling import Request, SamplingParams, TransformersSampler, warpers
+from rlvd_nb.sampling import Request, SamplingParams
+from rlvd_nb.transformers_sampler import TransformersSampler, warpers
 
 WORDS = "? wait mentor rival Ada Bo Cy Di".split()
 PROMPTS = ["mentor Ada ?", "rival mentor Bo ?", "mentor Cy ?", "mentor mentor rival Di ?"]

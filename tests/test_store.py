@@ -61,7 +61,8 @@ def test_damaged_verdicts_are_made_again(store, model):
 KILLED = """
 import sys, time
 from pathlib import Path
-from rlvd_nb.sampling import SamplingParams, TransformersSampler
+from rlvd_nb.sampling import SamplingParams
+from rlvd_nb.transformers_sampler import TransformersSampler
 from rlvd_nb.models import load
 from rlvd_nb.store import respond
 from rlvd_nb.tasks.kinship import task
