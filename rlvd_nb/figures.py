@@ -6,7 +6,7 @@
 __all__ = ['STYLE', 'LOOKS', 'WARM', 'NARROW', 'WIDE', 'look', 'styled', 'save_figure', 'pass_at_k_curves', 'changes_by_bin',
            'transition_matrices', 'points_by_group', 'training_curves', 'spectrum', 'lines']
 
-# %% ../nbs/api/12_figures.ipynb #a5f0b52a
+# %% ../nbs/api/12_figures.ipynb #cd5c2d8e
 from collections.abc import Callable, Sequence
 from functools import wraps
 
@@ -17,7 +17,7 @@ import pandas as pd
 from .comparison import Transitions
 from .estimators import Band
 
-# %% ../nbs/api/12_figures.ipynb #f59104b1
+# %% ../nbs/api/12_figures.ipynb #ee1fc0d5
 STYLE = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7,
          "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "lines.linewidth": 1.4,
          "figure.dpi": 150, "savefig.dpi": 200, "svg.hashsalt": "rlvd_nb", "svg.fonttype": "path"}
@@ -34,17 +34,15 @@ def look(
     color, marker = LOOKS[name] if name in LOOKS else WARM[others.index(name) % len(WARM)] if name in others else WARM[0]
     return dict(color=color, marker=marker)
 
-# %% ../nbs/api/12_figures.ipynb #ddfd3198
+# %% ../nbs/api/12_figures.ipynb #6cce3680
 def styled(
     draw: Callable, # makes a figure
 ) -> Callable:
     "Draw in the report's style, and hand the figure over closed, so that a notebook shows it once."
     @wraps(draw)
     def drawn(*args, **kwargs):
-        with plt.rc_context(STYLE):
-            figure = draw(*args, **kwargs)
-            figure.canvas.draw()
-            plt.close(figure)
+        with plt.rc_context(STYLE): figure = draw(*args, **kwargs)
+        plt.close(figure)
         return figure
     return drawn
 
@@ -59,7 +57,7 @@ def save_figure(
         figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
     return paths
 
-# %% ../nbs/api/12_figures.ipynb #f69e1b08
+# %% ../nbs/api/12_figures.ipynb #a823d123
 @styled
 def pass_at_k_curves(
     panels: dict[str, dict[str, Band]], # by split, then by model
@@ -81,7 +79,7 @@ def pass_at_k_curves(
 
 def _powers(ks) -> list[int]: return [i for i, k in enumerate(ks) if (int(k) & (int(k) - 1)) == 0]
 
-# %% ../nbs/api/12_figures.ipynb #d3fd619b
+# %% ../nbs/api/12_figures.ipynb #aa82de36
 @styled
 def changes_by_bin(
     panels: dict[str, pd.DataFrame], # by split, `change_by_bin`'s table
@@ -103,7 +101,7 @@ def changes_by_bin(
     axes[0][0].legend()
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #dc384876
+# %% ../nbs/api/12_figures.ipynb #68c9cebd
 @styled
 def transition_matrices(
     panels: dict[str, Transitions], # by what is compared with the base model's bins
@@ -128,7 +126,7 @@ def _cell(axis, table: Transitions, i: int, j: int) -> None:
     if table.observed[i].sum() and table.p_cell[i, j] < .05:
         axis.add_patch(plt.Rectangle((j - .46, i - .46), .92, .92, fill=False, linewidth=1.1, edgecolor="#d55e00"))
 
-# %% ../nbs/api/12_figures.ipynb #a2b40b88
+# %% ../nbs/api/12_figures.ipynb #9d48e496
 @styled
 def points_by_group(
     table: pd.DataFrame,  # one row a point: value, low, high
@@ -154,7 +152,7 @@ def points_by_group(
     figure.legend(loc="outside upper center", ncols=min(5, len(names)), columnspacing=1, handletextpad=.3)
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #97c05f00
+# %% ../nbs/api/12_figures.ipynb #088c449b
 @styled
 def training_curves(
     history: pd.DataFrame, # a row a step: step, then one column a curve
@@ -169,7 +167,7 @@ def training_curves(
         axis.set(xlabel="step", title=name)
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #bfe09e01
+# %% ../nbs/api/12_figures.ipynb #900b71ab
 @styled
 def spectrum(
     counts: np.ndarray,          # right answers to each question [N]
@@ -186,7 +184,7 @@ def spectrum(
     axis.legend()
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #fc27364e
+# %% ../nbs/api/12_figures.ipynb #2389126d
 @styled
 def lines(
     x: Sequence[float],            # along the axis
