@@ -23,8 +23,18 @@ def block() -> str:
     rl, again = moves.loc[("RLVR", second)], moves.loc[("base, second draw", second)]
     lines += ["", f"Of the {rl['questions']:.0f} hardest questions that the base model could solve (bin {second}), {rl['down']:.0f} fell to none after RLVR where "
               f"{rl['down_null']:.1f} would have if nothing had changed (a second draw of the unchanged base model: {again['down']:.0f}), "
-              f"and {rl['up']:.0f} rose where {rl['up_null']:.1f} would have (second draw: {again['up']:.0f}).", END]
+              f"and {rl['up']:.0f} rose where {rl['up_null']:.1f} would have (second draw: {again['up']:.0f}).", "", ledger(), END]
     return "\n".join(lines)
+
+
+def ledger() -> str:
+    "What the ledger of claims says, in a sentence."
+    claims = pd.read_csv(ROOT / "figures" / "claims.csv")
+    named = {name: part for name, part in claims.groupby("verdict", sort=False)}
+    told = [f"{len(part)} {name}" + (f" ({'; '.join(part['claim'])})" if name in ("contradicted", "inconclusive") else "") for name, part in named.items() if name != "not run"]
+    waiting = sorted(set(named["not run"]["note"].str.extract(r"section (\d\d)")[0].dropna())) if "not run" in named else []
+    left = f", {len(named['not run'])} not run, as sections {', '.join(waiting)} do not exist yet" if waiting else ""
+    return f"The ledger of {len(claims)} claims of both papers (`nbs/09_claims.ipynb`) says of this run: {', '.join(told)}{left}."
 
 
 if __name__ == "__main__":
