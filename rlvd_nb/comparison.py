@@ -9,7 +9,7 @@ __all__ = ['PAPER_BINS', 'FINE_BINS', 'STARTS', 'REFITS', 'bin_edges', 'bin_labe
            'change_by_bin', 'SupportChange', 'support_change', 'extrapolated_band', 'SeedEffect', 'seed_effect',
            'two_way_bootstrap', 'Comparison', 'compare_counts']
 
-# %% ../nbs/api/09_comparison.ipynb #cd8f4f89
+# %% ../nbs/api/09_comparison.ipynb #fd9cb485
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -19,11 +19,11 @@ from scipy import optimize, special, stats
 from .estimators import (Band, Estimate, band_from_replicates, check_counts, finite_values,
                                 pass_at_k_curve, replicate_blocks, simultaneous_band, whole_numbers)
 
-# %% ../nbs/api/09_comparison.ipynb #fc086d34
+# %% ../nbs/api/09_comparison.ipynb #8c38eb37
 PAPER_BINS = (0, 4, 16, 64, 128, 256)         # arXiv 2505.14216, figures 1 and 2
 FINE_BINS = (0, 4, 16, 32, 64, 128, 192, 256) # the same, figures 8 and 9
 
-# %% ../nbs/api/09_comparison.ipynb #5b5e8d77
+# %% ../nbs/api/09_comparison.ipynb #c9dcb5bb
 def bin_edges(
     edges,  # upper ends of the bins, for as many samples as the last one says
     n: int, # samples drawn a question
@@ -51,7 +51,7 @@ def bin_of(
     if counts.max() > edges[-1]: raise ValueError(f"counts must be at most the last edge {edges[-1]}, got {counts.max()}")
     return np.searchsorted(edges, counts)
 
-# %% ../nbs/api/09_comparison.ipynb #619485eb
+# %% ../nbs/api/09_comparison.ipynb #3d240ee3
 def _same_questions(a, b, name: str = "a and b") -> None:
     "ValueError unless a and b have one entry for each of the same questions."
     if np.shape(a) != np.shape(b):
@@ -79,7 +79,7 @@ def _sign_flip_p(differences, replicates: int, seed: int) -> float:
         extreme += int((np.abs(total - 2 * flipped) >= limit).sum())
     return extreme / (replicates + 1)
 
-# %% ../nbs/api/09_comparison.ipynb #5f2a389a
+# %% ../nbs/api/09_comparison.ipynb #0ffe68d5
 @dataclass(frozen=True)
 class PairedDifference:
     "Mean of b - a over the same questions."
@@ -99,7 +99,7 @@ class PairedDifference:
         "The fields, for a row of a table."
         return asdict(self)
 
-# %% ../nbs/api/09_comparison.ipynb #e083f237
+# %% ../nbs/api/09_comparison.ipynb #f790d8d2
 def paired_difference(
     a,                        # one value a question [N], the first model's
     b,                        # the second model's, same questions, same order [N]
@@ -120,7 +120,7 @@ def paired_difference(
     p_flip = _sign_flip_p(b - a, int(whole_numbers(replicates, "replicates", 1)), seed)
     return PairedDifference(value, low, high, se, p, p_flip, len(a), label)
 
-# %% ../nbs/api/09_comparison.ipynb #6ebe0558
+# %% ../nbs/api/09_comparison.ipynb #74f6b4c4
 @dataclass(frozen=True)
 class McNemar:
     "Questions by who solves them, with the exact test that as many are gained as lost."
@@ -141,7 +141,7 @@ def mcnemar(
     p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     return McNemar(gained, lost, int((a & b).sum()), int((~a & ~b).sum()), p)
 
-# %% ../nbs/api/09_comparison.ipynb #5813583d
+# %% ../nbs/api/09_comparison.ipynb #e8ec83c0
 def paired_band(
     a_curves,                 # one curve a question [N, K], the first model's
     b_curves,                 # the second model's, same questions [N, K]
@@ -167,7 +167,7 @@ def holm(
     adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1) # statsmodels has it too, at 50 ms a call
     return adjusted
 
-# %% ../nbs/api/09_comparison.ipynb #bf7d2753
+# %% ../nbs/api/09_comparison.ipynb #59bfc24e
 def _log_chances(a: float, b: float, n: int) -> np.ndarray:
     "log P(X = x) of a beta-binomial, x = 0 to n."
     x = np.arange(n + 1)
@@ -187,7 +187,7 @@ def _loss(log_ab, totals, lowest, n: int, zero_inflated: bool) -> tuple:
     mixed[0] += zero
     return -(totals @ np.log(np.maximum(mixed, 1e-300))) / totals.sum(), zero
 
-# %% ../nbs/api/09_comparison.ipynb #e896f9e7
+# %% ../nbs/api/09_comparison.ipynb #b0e2ce5d
 STARTS = ((-1.0, -1.0), (0.0, 0.0), (1.0, 1.0), (-1.0, 1.0), (1.0, -1.0)) # log a, log b
 
 def _maximise(totals, lowest, n: int, zero_inflated: bool, starts) -> tuple:
@@ -213,7 +213,7 @@ def _refit(totals, lowest, n: int, zero_inflated: bool, a: float, b: float, refi
     resampled = rng.multinomial(totals.sum(), totals / totals.sum(), size=refits)
     return [_fit_totals(total, lowest, n, zero_inflated, start) for total in resampled]
 
-# %% ../nbs/api/09_comparison.ipynb #ac6c5567
+# %% ../nbs/api/09_comparison.ipynb #4d439f04
 @dataclass(frozen=True)
 class BetaBinomialFit:
     "Spread of success rates over questions: zero with chance `zero`, otherwise Beta(a, b)."
@@ -241,7 +241,7 @@ class BetaBinomialFit:
         log_missed = special.betaln(self.a, self.b + np.asarray(ks)) - special.betaln(self.a, self.b)
         return -(1 - self.zero) * np.expm1(log_missed)
 
-# %% ../nbs/api/09_comparison.ipynb #84c6a840
+# %% ../nbs/api/09_comparison.ipynb #1ab27355
 def fit_beta_binomial_binned(
     bin_totals,                 # questions in each bin [B]
     n: int,                     # samples drawn a question
@@ -271,7 +271,7 @@ def fit_beta_binomial(
     totals = np.bincount(check_counts(counts, n), minlength=n + 1)
     return fit_beta_binomial_binned(totals, n, range(n + 1), zero_inflated, refits, seed)
 
-# %% ../nbs/api/09_comparison.ipynb #e41c9bbc
+# %% ../nbs/api/09_comparison.ipynb #a28fa8cc
 def binned_null(
     fit: BetaBinomialFit, # spread of success rates
     n: int,               # samples drawn a question
@@ -284,7 +284,7 @@ def binned_null(
     joint = np.add.reduceat(joint, _lowest(edges), axis=0)
     return joint / joint.sum(1, keepdims=True)
 
-# %% ../nbs/api/09_comparison.ipynb #7873bca7
+# %% ../nbs/api/09_comparison.ipynb #5eab99bb
 REFITS = 50 # kept beside a fit that is made here for a null
 
 def redraw(
@@ -303,7 +303,7 @@ def redraw(
     impossible = (counts == 0) & (rng.random(rates.shape) < zero)
     return rng.binomial(n, np.where(impossible, 0.0, rates))
 
-# %% ../nbs/api/09_comparison.ipynb #ba32cbe7
+# %% ../nbs/api/09_comparison.ipynb #d7ea3804
 def _simulated_p(
     simulated, # statistic in each simulation [S, ...]
     observed,  # the same statistic, observed [...]
@@ -313,7 +313,7 @@ def _simulated_p(
     high = (1 + (simulated >= observed).sum(0)) / (len(simulated) + 1)
     return low, high, np.minimum(1, 2 * np.minimum(low, high))
 
-# %% ../nbs/api/09_comparison.ipynb #c9824bcd
+# %% ../nbs/api/09_comparison.ipynb #f428f7b2
 @dataclass(frozen=True, eq=False)
 class Transitions:
     "Questions by bin before and after, against the resampling null. Rows: before; columns: after."
@@ -335,7 +335,7 @@ class Transitions:
         columns = {"bin": self.labels, "questions": self.observed.sum(1)} | moved | null
         return pd.DataFrame(columns | {"p_down": self.p_down, "p_up": self.p_up, "p_holm": self.p_holm})
 
-# %% ../nbs/api/09_comparison.ipynb #2bd60a47
+# %% ../nbs/api/09_comparison.ipynb #39b2d26c
 def _cross_table(base_bins, other_bins, bins: int) -> np.ndarray:
     "Questions by bin before and after, for each simulation: base [N], other [S, N] -> [S, B, B]."
     simulations = len(other_bins)
@@ -352,7 +352,7 @@ def _moves(tables: np.ndarray) -> tuple:
     "Questions that moved to lower and to higher bins, by row: [..., B, B] -> two of [..., B]."
     return np.tril(tables, -1).sum(-1), np.triu(tables, 1).sum(-1)
 
-# %% ../nbs/api/09_comparison.ipynb #29c63e00
+# %% ../nbs/api/09_comparison.ipynb #d2ae418a
 def transitions(
     base_counts,                 # right answers before [N]
     other_counts,                # right answers after, same questions [N]
@@ -376,7 +376,7 @@ def transitions(
     return Transitions(bin_labels(edges), observed, expected, observed - expected, _simulated_p(simulated, observed)[2],
                        down, up, holm(np.minimum(1, 2 * np.minimum(down, up))))
 
-# %% ../nbs/api/09_comparison.ipynb #9b6e890d
+# %% ../nbs/api/09_comparison.ipynb #4046159d
 def _expected_again(fit: BetaBinomialFit, base, n: int) -> np.ndarray:
     "Mean success rate of a second draw, given the first: [N]."
     rate = (fit.a + base) / (fit.a + fit.b + n)
@@ -399,7 +399,7 @@ def _skewed_reach(values, confidence: float, extra: float, seed: int) -> float:
     t = stats.t.ppf((1 + confidence) / 2, len(values) - 1)
     return float(np.hypot(max(high - mean, band.high[0] - band.value[0]), t * np.sqrt(extra)))
 
-# %% ../nbs/api/09_comparison.ipynb #3962cb0e
+# %% ../nbs/api/09_comparison.ipynb #685d7f61
 def _against_fit(base, other, n: int, fit, row, bins: int, simulations: int, confidence: float, seed: int) -> np.ndarray:
     "Change less the fitted null's by bin, [B, 4] of mean, low, high, p from simulated second draws."
     net = other / n - _expected_again(fit, base, n)
@@ -409,7 +409,7 @@ def _against_fit(base, other, n: int, fit, row, bins: int, simulations: int, con
     p = _simulated_p(redraw(fit, base, n, simulations, seed) @ member, other @ member)[2]
     return np.column_stack([mean, mean - reach, mean + reach, np.where(member.sum(0) > 0, p, np.nan)])
 
-# %% ../nbs/api/09_comparison.ipynb #01035994
+# %% ../nbs/api/09_comparison.ipynb #1887ab49
 def change_by_bin(
     base_counts,                 # right answers before [N]; they make the bins
     other_counts,                # right answers after, same questions [N]
@@ -439,7 +439,7 @@ def change_by_bin(
     columns |= dict(zip(("difference", "difference_low", "difference_high", "p"), net.T))
     return pd.DataFrame(columns | dict(p_holm=holm(net[:, 3])))
 
-# %% ../nbs/api/09_comparison.ipynb #903938b4
+# %% ../nbs/api/09_comparison.ipynb #68bec098
 def _support_rates(kept, gained, lost) -> dict:
     "Retention, discovery and net change; nan where nothing was solved."
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -465,7 +465,7 @@ class SupportChange:
                               "null": self.null[e.label], "p": self.p[e.label]}
                              for e in (self.retention, self.discovery, self.net)])
 
-# %% ../nbs/api/09_comparison.ipynb #fc5918b0
+# %% ../nbs/api/09_comparison.ipynb #91f6b067
 def _support_null(a, n, fit, simulations, seed, observed: dict) -> tuple:
     "Expectation and two-sided p of the three rates over second draws of the first model."
     if fit is None: return ({name: np.nan for name in observed},) * 2
@@ -475,7 +475,7 @@ def _support_null(a, n, fit, simulations, seed, observed: dict) -> tuple:
          for name, value in observed.items()}
     return {name: float(np.nanmean(r)) if np.isfinite(r).any() else np.nan for name, r in rates.items()}, p
 
-# %% ../nbs/api/09_comparison.ipynb #daae33f2
+# %% ../nbs/api/09_comparison.ipynb #0f5f55cb
 def support_change(
     a_counts,                    # right answers of the first model [N]
     b_counts,                    # of the second, same questions [N]
@@ -498,7 +498,7 @@ def support_change(
     estimates = [Estimate(float(v), *map(float, ends[name]), len(a), name) for name, v in observed.items()]
     return SupportChange(*map(int, groups), *estimates, *_support_null(a, n, fit, simulations, seed, observed))
 
-# %% ../nbs/api/09_comparison.ipynb #ecb92881
+# %% ../nbs/api/09_comparison.ipynb #89ac8156
 def extrapolated_band(
     counts,                     # right answers to each question [N]
     n: int,                     # samples drawn a question
@@ -514,7 +514,7 @@ def extrapolated_band(
     curves = np.array([again.pass_at_k(ks) for again in fit.refits])
     return band_from_replicates(curves, fit.pass_at_k(ks), ks, len(counts), confidence, clip=(0, 1))
 
-# %% ../nbs/api/09_comparison.ipynb #ecbde0b1
+# %% ../nbs/api/09_comparison.ipynb #7a6c83e3
 @dataclass(frozen=True)
 class SeedEffect:
     "Mean over training seeds with its t interval."
@@ -538,7 +538,7 @@ def _seeds(values, ndim: tuple) -> np.ndarray:
     if len(values) < 2: raise ValueError("an interval over training seeds needs at least 2 seeds (3 to be of use), got 1")
     return values
 
-# %% ../nbs/api/09_comparison.ipynb #000e8bcd
+# %% ../nbs/api/09_comparison.ipynb #4e9e7f45
 def seed_effect(
     values,                   # one value a seed [S], or one a seed and question [S, N]
     confidence: float = 0.95, # of the t interval
@@ -550,7 +550,7 @@ def seed_effect(
     mean, low, high, p = _t_interval(each, confidence)
     return SeedEffect(mean, low, high, len(each), float(np.std(each, ddof=1)), p, label)
 
-# %% ../nbs/api/09_comparison.ipynb #5ac17378
+# %% ../nbs/api/09_comparison.ipynb #7636402e
 def two_way_bootstrap(
     values,                   # one value a seed and question [S, N]
     replicates: int = 10_000, # bootstrap replicates
@@ -576,7 +576,7 @@ def _crossed_means(values, replicates: int, rng) -> np.ndarray:
     weights = rng.multinomial(questions, np.full(questions, 1 / questions), size=replicates)
     return (by_seed * weights).sum(1) / questions
 
-# %% ../nbs/api/09_comparison.ipynb #7453c974
+# %% ../nbs/api/09_comparison.ipynb #a2d681ad
 @dataclass(frozen=True, eq=False)
 class Comparison:
     "Two models on the same questions."
@@ -599,7 +599,7 @@ class Comparison:
                 for d, p in ((self.accuracy, self.accuracy.p_sign_flip), (self.pass_n, self.mcnemar.p))]
         return pd.concat([pd.DataFrame(rows), self.support.table()], ignore_index=True)
 
-# %% ../nbs/api/09_comparison.ipynb #4079f6bf
+# %% ../nbs/api/09_comparison.ipynb #b1b06c40
 def compare_counts(
     a_counts,                 # right answers of the first model [N]; they make the bins and the null
     b_counts,                 # of the second, same questions, same n [N]

@@ -9,7 +9,7 @@ __all__ = ['whole_numbers', 'check_counts', 'finite_values', 'pass_at_k', 'pass_
            'shuffled_gold', 'Estimate', 'replicate_blocks', 'bootstrap_means', 'mean_interval', 'Band',
            'band_from_replicates', 'simultaneous_band']
 
-# %% ../nbs/api/08_estimators.ipynb #68a066d9
+# %% ../nbs/api/08_estimators.ipynb #0943fff2
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -18,7 +18,7 @@ import numpy as np
 from scipy import special, stats
 from statsmodels.stats.proportion import proportion_confint
 
-# %% ../nbs/api/08_estimators.ipynb #76b70fa3
+# %% ../nbs/api/08_estimators.ipynb #a12ba725
 def whole_numbers(
     values,       # a number or an array of any shape
     name: str,    # what they are, for the error message
@@ -33,7 +33,7 @@ def whole_numbers(
     if (array < low).any(): raise ValueError(f"{name} must be at least {low}, got {array.min()}")
     return array.astype(np.int64)
 
-# %% ../nbs/api/08_estimators.ipynb #ecc6035d
+# %% ../nbs/api/08_estimators.ipynb #ec6c5200
 def check_counts(
     counts, # right answers to each question [N]
     n: int, # samples drawn a question
@@ -44,7 +44,7 @@ def check_counts(
     if counts.max() > n: raise ValueError(f"counts must be at most n={n}, got {counts.max()}")
     return counts
 
-# %% ../nbs/api/08_estimators.ipynb #5f5d9b70
+# %% ../nbs/api/08_estimators.ipynb #4dfd92b5
 def finite_values(
     values,               # an array of numbers or booleans
     name: str = "values", # what they are, for the error message
@@ -57,7 +57,7 @@ def finite_values(
     if not np.isfinite(array).all(): raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
     return array
 
-# %% ../nbs/api/08_estimators.ipynb #85f0f710
+# %% ../nbs/api/08_estimators.ipynb #2a9f6245
 def _checked(n, c, k) -> tuple:
     "n, c, k as whole numbers of one shape, or ValueError."
     n, c, k = np.broadcast_arrays(whole_numbers(n, "n", 1), whole_numbers(c, "c"), whole_numbers(k, "k", 1))
@@ -70,7 +70,7 @@ def _plain(value):
     "A float where the input held no arrays, otherwise the array."
     return float(value) if np.ndim(value) == 0 else value
 
-# %% ../nbs/api/08_estimators.ipynb #b2379e5f
+# %% ../nbs/api/08_estimators.ipynb #adf74fbd
 def pass_at_k(
     n, # samples drawn a question
     c, # right ones among them
@@ -86,7 +86,7 @@ def pass_at_k(
                  + (special.gammaln(n - k + 1) - special.gammaln(missed + 1)))
     return _plain(np.where(n - c < k, 1.0, np.clip(-np.expm1(log_ratio), 0, 1)))
 
-# %% ../nbs/api/08_estimators.ipynb #566d8ddf
+# %% ../nbs/api/08_estimators.ipynb #32dc52b3
 def pass_at_k_table(
     n: int, # samples drawn a question
     ks,     # values of k [K]
@@ -103,7 +103,7 @@ def pass_at_k_curve(
     counts = check_counts(counts, n)
     return pass_at_k_table(n, np.arange(1, n + 1) if ks is None else ks)[counts]
 
-# %% ../nbs/api/08_estimators.ipynb #8477a21a
+# %% ../nbs/api/08_estimators.ipynb #f55da5ba
 def _subset_chances(n, c, k) -> tuple:
     "P(J = j) for j = 0 to the largest k, on a new last axis; and j and k shaped to go with it."
     n, c, k = (x[..., None] for x in _checked(n, c, k))
@@ -130,7 +130,7 @@ def pass_hat_k(
     "Chance that k samples are all right: C(c, k) / C(n, k). ValueError as pass_at_k. Source: τ-bench, arXiv 2406.12045."
     return g_pass_at_k(n, c, k, tau=1.0)
 
-# %% ../nbs/api/08_estimators.ipynb #ac7be516
+# %% ../nbs/api/08_estimators.ipynb #369c0c92
 def mg_pass_at_k(
     n, # samples drawn a question
     c, # right ones among them
@@ -144,7 +144,7 @@ def mg_pass_at_k(
     chances, j, k = _subset_chances(n, c, k)
     return _plain(np.clip((chances * np.maximum(j - (k + 1) // 2, 0)).sum(-1) * 2 / k[..., 0], 0, 1))
 
-# %% ../nbs/api/08_estimators.ipynb #13b9d6f2
+# %% ../nbs/api/08_estimators.ipynb #38799324
 def cover_at_tau(
     p,    # success rate of each question [N]
     taus, # thresholds, a number or [T]
@@ -154,7 +154,7 @@ def cover_at_tau(
     if p.min() < 0 or p.max() > 1: raise ValueError(f"p must be between 0 and 1, got {p.min()} to {p.max()}")
     return _plain((p[:, None] >= np.atleast_1d(taus) - 1e-12).mean(0).reshape(taus.shape)) # 3/10 counts as 0.3
 
-# %% ../nbs/api/08_estimators.ipynb #ca300d58
+# %% ../nbs/api/08_estimators.ipynb #6e56cc07
 def _election(
     votes: np.ndarray, # votes for each candidate [draws, candidates]
     right: np.ndarray, # whether (or how often) a candidate's votes are right [candidates]
@@ -171,7 +171,7 @@ def _maj_of_question(answers, right, k, draws, rng) -> float:
     voting = codes >= 0 # subsets are drawn before the unparsed leave: they take up places, not votes
     return _election(subsets[:, voting], share[voting]) if voting.any() else 0.0
 
-# %% ../nbs/api/08_estimators.ipynb #7943637e
+# %% ../nbs/api/08_estimators.ipynb #771691c6
 def maj_at_k(
     answers,           # whole-number code of each final answer [N, n]; -1 is unparsed
     right,             # whether each is right [N, n]
@@ -190,7 +190,7 @@ def maj_at_k(
     rng = np.random.default_rng(seed)
     return np.array([_maj_of_question(*row, k, draws, rng) for row in zip(answers, right)])
 
-# %% ../nbs/api/08_estimators.ipynb #6f9df015
+# %% ../nbs/api/08_estimators.ipynb #b281cd75
 def answer_entropy(
     answers,                 # whole-number code of each final answer [N, n]; -1 is unparsed, one class
     correction: str = "none", # "none" (plug-in) or "miller-madow"
@@ -205,7 +205,7 @@ def answer_entropy(
     bias = np.array([(len(v) - 1) / (2 * n) for v in votes]) if correction == "miller-madow" else 0
     return np.array([special.entr(v / n).sum() for v in votes]) + bias
 
-# %% ../nbs/api/08_estimators.ipynb #f4cfc673
+# %% ../nbs/api/08_estimators.ipynb #127ffb9d
 def _proportion(successes, n, confidence, method) -> tuple:
     "Interval of a proportion by statsmodels, after checking the counts."
     n, successes = whole_numbers(n, "n", 1), whole_numbers(successes, "successes")
@@ -230,7 +230,7 @@ def clopper_pearson(
     "Clopper and Pearson's interval of a proportion: (low, high), never too narrow. ValueError if successes > n."
     return _proportion(successes, n, confidence, "beta")
 
-# %% ../nbs/api/08_estimators.ipynb #90c8cd91
+# %% ../nbs/api/08_estimators.ipynb #e809f47e
 def beta_posterior(
     c,                        # right samples, a number or an array
     n,                        # samples drawn
@@ -253,7 +253,7 @@ def zero_success_bound(
     if not 0 < alpha < 1: raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
     return _plain(-np.expm1(np.log(alpha / questions) / n))
 
-# %% ../nbs/api/08_estimators.ipynb #e6ba7e45
+# %% ../nbs/api/08_estimators.ipynb #cee65842
 def guess_pass_at_k(
     g, # chance that one guess is right (or that the verifier accepts a wrong answer), a number or an array
     k, # samples allowed
@@ -270,7 +270,7 @@ def uniform_guess(
     "Chance that a uniform guess is right: 1 / choices."
     return _plain(1 / whole_numbers(choices, "choices", 1))
 
-# %% ../nbs/api/08_estimators.ipynb #5333ce56
+# %% ../nbs/api/08_estimators.ipynb #59c18c4d
 def _answers_and_gold(answers, gold) -> tuple:
     "Checked answers [N, n] and gold [N] of at least two questions."
     answers, gold = whole_numbers(answers, "answers", -1), whole_numbers(gold, "gold")
@@ -291,7 +291,7 @@ def marginal_guess(
     own = (answers == gold[:, None]).sum(1)
     return (everywhere - own) / (answers.size - answers.shape[1])
 
-# %% ../nbs/api/08_estimators.ipynb #a8ce6e38
+# %% ../nbs/api/08_estimators.ipynb #873fd878
 def shuffled_gold(
     answers,          # whole-number code of each final answer [N, n]; -1 is unparsed and hits nothing
     gold,             # code of each question's right answer [N]
@@ -308,7 +308,7 @@ def shuffled_gold(
         shares += (answers == other[:, None]).mean(1)
     return shares / draws
 
-# %% ../nbs/api/08_estimators.ipynb #694d4118
+# %% ../nbs/api/08_estimators.ipynb #525845b7
 @dataclass(frozen=True)
 class Estimate:
     "A value with its interval."
@@ -324,7 +324,7 @@ class Estimate:
         "The fields, for a row of a table."
         return asdict(self)
 
-# %% ../nbs/api/08_estimators.ipynb #2b9073d1
+# %% ../nbs/api/08_estimators.ipynb #b9e2ccbf
 def replicate_blocks(
     replicates: int, # replicates in all
     width: int,      # numbers each one needs
@@ -352,7 +352,7 @@ def bootstrap_means(
     weights = _kept_weights(len(values), replicates, seed) if few else _question_weights(len(values), replicates, seed)
     return np.concatenate([block @ values / len(values) for block in weights])
 
-# %% ../nbs/api/08_estimators.ipynb #031c49f7
+# %% ../nbs/api/08_estimators.ipynb #763f917a
 def mean_interval(
     values,                   # one value a question [N]
     replicates: int = 10_000, # bootstrap replicates
@@ -370,7 +370,7 @@ def mean_interval(
     low, high = np.quantile(bootstrap_means(values, replicates, seed), [outside, 1 - outside])
     return Estimate(float(values.mean()), float(low), float(high), len(values), label)
 
-# %% ../nbs/api/08_estimators.ipynb #ea408314
+# %% ../nbs/api/08_estimators.ipynb #38cb7e37
 @dataclass(frozen=True, eq=False)
 class Band:
     "A curve with a simultaneous band: with the stated confidence all of it lies inside."
@@ -399,7 +399,7 @@ def band_from_replicates(
     low, high = (np.clip(edge, *clip) if clip else edge for edge in (value - reach, value + reach))
     return Band(np.asarray(ks), np.asarray(value), low, high, n)
 
-# %% ../nbs/api/08_estimators.ipynb #b9f61135
+# %% ../nbs/api/08_estimators.ipynb #d1aaa4a2
 def simultaneous_band(
     curves,                   # one curve a question [N, K]
     ks,                       # where they were taken [K]

@@ -8,7 +8,7 @@ __all__ = ['TYPES', 'CSS', 'app', 'cache', 'Parameters', 'Profile', 'UsageError'
            'section_html', 'write_report', 'run_paper', 'doctor', 'parse_parameters', 'paper', 'section', 'cache_ls',
            'cache_rm', 'doctor_command', 'compare', 'one_line_errors', 'main']
 
-# %% ../nbs/api/15_paper.ipynb #4d184a0f
+# %% ../nbs/api/15_paper.ipynb #9cb9ac04
 import html, json, os, platform, shutil, sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from .artifacts import disk_errors, inventory, remove, replacing, write_text
 from .project import UserError, load_profile, notebooks_dir, out_dir, report_dir, resolve_profile, store_dir
 from .run import versions
 
-# %% ../nbs/api/15_paper.ipynb #71749d15
+# %% ../nbs/api/15_paper.ipynb #99a27d50
 def section_notebooks() -> dict[str, Path]:
     "Section number to notebook, in order."
     return {path.stem[:2]: path for path in sorted(notebooks_dir().glob("[0-9][0-9]_*.ipynb"))}
@@ -48,7 +48,7 @@ def parameters_of(
     import papermill
     return papermill.inspect_notebook(str(notebook))
 
-# %% ../nbs/api/15_paper.ipynb #b0e87396
+# %% ../nbs/api/15_paper.ipynb #c83dbf81
 TYPES = {"str": str, "int": int, "float": float, "bool": lambda text: {"true": True, "false": False}[text.lower()]}
 
 def typed(
@@ -68,7 +68,7 @@ def checked_parameters(
     "Those of the given parameters that the section has, with their types; one of the wrong type is refused."
     return {name: typed(name, text, known[name]["inferred_type_name"]) for name, text in given.items() if name in known}
 
-# %% ../nbs/api/15_paper.ipynb #69b5e0e2
+# %% ../nbs/api/15_paper.ipynb #797b5e09
 class SectionFailed(RuntimeError):
     "A section stopped at a cell."
 
@@ -91,7 +91,7 @@ def run_section(
         raise SectionFailed(f"{where}: {error.ename}: {error.evalue}; the notebook so far is {copy}") from None
     return copy
 
-# %% ../nbs/api/15_paper.ipynb #0a216056
+# %% ../nbs/api/15_paper.ipynb #dc556034
 CSS = """
 body { font: 16px/1.55 Georgia, 'Times New Roman', serif; color: #1c1c1c; max-width: 56rem; margin: 2rem auto; padding: 0 1.2rem; }
 nav { font-size: .9rem; border-bottom: 1px solid #ccc; padding-bottom: .8rem; } nav a { margin-right: 1rem; }
@@ -108,7 +108,7 @@ def _without_progress(notebook):
         if cell.cell_type == "code": cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     return notebook
 
-# %% ../nbs/api/15_paper.ipynb #9144be2a
+# %% ../nbs/api/15_paper.ipynb #bc0a158d
 def section_html(
     executed: Path, # an executed notebook
 ) -> str:
@@ -118,7 +118,7 @@ def section_html(
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     return exporter.from_notebook_node(_without_progress(nbformat.read(executed, as_version=4)))[0]
 
-# %% ../nbs/api/15_paper.ipynb #b60f7562
+# %% ../nbs/api/15_paper.ipynb #efba4d86
 def write_report(
     executed: list[Path], # executed notebooks, in order
     folder: Path,         # for the page
@@ -134,7 +134,7 @@ def write_report(
             f"<body><nav>{links}</nav>{bodies}<footer><p><small>Made by {made}.</small></p></footer></body></html>")
     return write_text(folder / "index.html", page)
 
-# %% ../nbs/api/15_paper.ipynb #a5fd1c69
+# %% ../nbs/api/15_paper.ipynb #433bb9f4
 def run_paper(
     profile: str,            # smoke, lab or paper
     only: list[str],         # section numbers; empty for all
@@ -154,7 +154,7 @@ def run_paper(
     executed = [run_section(chosen[number], ready[number], folder) for number in chosen]
     return write_report(executed, folder, "rlvd_nb: reinforcement learning against distillation")
 
-# %% ../nbs/api/15_paper.ipynb #f0f9d5e4
+# %% ../nbs/api/15_paper.ipynb #cfca35d9
 def doctor() -> pd.DataFrame:
     "A row a thing that is needed for something: whether it is there, and how to get it."
     def row(what, purpose, there, remedy): return dict(what=what, purpose=purpose, state="ok" if there else "missing", remedy="" if there else remedy)
@@ -174,7 +174,7 @@ def _in_clone() -> bool:
     from rlvd_nb.project import is_checkout, root
     return is_checkout(root())
 
-# %% ../nbs/api/15_paper.ipynb #2972eaa3
+# %% ../nbs/api/15_paper.ipynb #2424ad67
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Reinforcement learning against distillation: run the sections, see what is stored, check this machine.")
 cache = typer.Typer(no_args_is_help=True, help="Trained models and samples.")
@@ -210,7 +210,7 @@ def section(
     "Run one section."
     paper(profile, [number], parameter)
 
-# %% ../nbs/api/15_paper.ipynb #0f8d6945
+# %% ../nbs/api/15_paper.ipynb #2cd2db06
 @cache.command("ls")
 def cache_ls():
     "Show what is stored."
@@ -227,7 +227,7 @@ def doctor_command():
     "Say what this machine can run, and what is missing."
     typer.echo(doctor().to_string(index=False))
 
-# %% ../nbs/api/15_paper.ipynb #22d9f674
+# %% ../nbs/api/15_paper.ipynb #d6923b69
 @app.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="Graded samples of the first model, JSONL or Parquet.")],
@@ -239,7 +239,7 @@ def compare(
     compare_files(a, b, out)
     typer.echo(f"the comparison is in {out}")
 
-# %% ../nbs/api/15_paper.ipynb #1f045700
+# %% ../nbs/api/15_paper.ipynb #02b95b9e
 UsageError = typer.BadParameter.__base__ # typer's own class for an unknown command or option, which it does not export
 
 @contextmanager
@@ -256,6 +256,7 @@ def one_line_errors() -> Iterator[None]:
 
 def main() -> None:
     "The `rlvd` command."
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a busy core must not be burnt by threads that wait for each other
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")   # a busy core must not be burnt by threads that wait for each other,
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")    # and a fit of three parameters has no work for a second one
     with one_line_errors():
         if app(standalone_mode=False) == 130: raise KeyboardInterrupt  # typer turns Ctrl-C into this return value
