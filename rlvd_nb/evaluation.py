@@ -6,7 +6,7 @@
 __all__ = ['RISE', 'measures', 'estimate', 'guess_baseline', 'summary', 'differences', 'entropy_by_bin', 'BeforeAfter',
            'before_after', 'empty_bins', 'points', 'told', 'told_moves', 'verdict', 'rlvr_verdicts', 'bullets']
 
-# %% ../nbs/api/11_evaluation.ipynb #0d192b9a
+# %% ../nbs/api/11_evaluation.ipynb #50323159
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from .comparison import (
 from .estimators import Estimate, guess_pass_at_k, maj_at_k, marginal_guess, mean_interval, wilson
 from .responses import Responses, entropies
 
-# %% ../nbs/api/11_evaluation.ipynb #880f5b3c
+# %% ../nbs/api/11_evaluation.ipynb #c37b4df3
 def measures(
     responses: Responses, # of one model
 ) -> dict[str, np.ndarray]:
@@ -41,7 +41,7 @@ def estimate(
     found = mean_interval(values, seed=seed)
     return Estimate(found.value, found.low, found.high, found.n, label)
 
-# %% ../nbs/api/11_evaluation.ipynb #f6912095
+# %% ../nbs/api/11_evaluation.ipynb #8edb2cf9
 def guess_baseline(
     responses: Responses, # of one model
 ) -> np.ndarray:
@@ -63,7 +63,7 @@ def _interval(values, label, seed) -> dict:
     found = estimate(values, label, seed)
     return dict(value=found.value, low=found.low, high=found.high, questions=found.n)
 
-# %% ../nbs/api/11_evaluation.ipynb #5140d111
+# %% ../nbs/api/11_evaluation.ipynb #ae27d435
 def differences(
     base: Responses,   # the first model
     other: Responses,  # the second, on the same questions
@@ -80,7 +80,7 @@ def differences(
     table["p_holm"] = [table["p"][0], *holm(table["p"][1:].to_numpy())]
     return table
 
-# %% ../nbs/api/11_evaluation.ipynb #5ed3dd57
+# %% ../nbs/api/11_evaluation.ipynb #fe2d5979
 def entropy_by_bin(
     models: dict[str, Responses], # by name; the first one's counts make the bins
     bins: np.ndarray,             # bin of each question [N]
@@ -95,7 +95,7 @@ def entropy_by_bin(
             if inside := (bins == i).sum(): rows.append(dict(model=name, bin=label, **_interval(values[bins == i], label, seed)))
     return pd.DataFrame(rows)
 
-# %% ../nbs/api/11_evaluation.ipynb #3f5033de
+# %% ../nbs/api/11_evaluation.ipynb #963e3217
 @dataclass(frozen=True, eq=False)
 class BeforeAfter:
     "A model before and after training, on the same questions."
@@ -107,7 +107,7 @@ class BeforeAfter:
     control: Transitions    # the second draw's transitions, against the same null
     fine_transitions: Transitions # the trained model's, in the second binning
 
-# %% ../nbs/api/11_evaluation.ipynb #9ffced9c
+# %% ../nbs/api/11_evaluation.ipynb #fd3563c3
 def before_after(
     before: Responses,  # of the base model
     after: Responses,   # of the trained model
@@ -128,7 +128,7 @@ def empty_bins(
     edges = bin_edges(PAPER_BINS, n)
     return [label for i, label in enumerate(bin_labels(edges)) if not (bin_of(counts, edges) == i).any()]
 
-# %% ../nbs/api/11_evaluation.ipynb #65678ca0
+# %% ../nbs/api/11_evaluation.ipynb #e6622ae9
 RISE = .02 # a rise of capability that would matter
 
 def points(
@@ -145,7 +145,7 @@ def told(
     moved = "" if pd.isna(row["gained"]) else f"; {row['gained']} questions gained, {row['lost']} lost"
     return f"{row['measure']} {points(row['difference'])} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], {p}{moved}".replace("-", "−")
 
-# %% ../nbs/api/11_evaluation.ipynb #220c7fea
+# %% ../nbs/api/11_evaluation.ipynb #af13d03c
 def told_moves(
     table: Transitions, # of one comparison
 ) -> list[str]:
@@ -161,7 +161,7 @@ def verdict(
     "What an interval says of the claim that an effect is positive."
     return "supported" if low > 0 else "contradicted" if high < 0 else "inconclusive"
 
-# %% ../nbs/api/11_evaluation.ipynb #fe6cab9f
+# %% ../nbs/api/11_evaluation.ipynb #242985b6
 def rlvr_verdicts(
     changes: pd.DataFrame, # `differences` on the test questions
     pair: BeforeAfter,     # the comparison on the test questions
