@@ -8,7 +8,7 @@ __all__ = ['PATTERNS', 'KINDS', 'CHECK', 'RELATIONS', 'HELD_OUT', 'WorldConfig',
            'make_question', 'draw_path', 'draw_questions', 'follow', 'first_fault', 'grade_chain', 'habits',
            'believed_walk', 'pretraining_text', 'Kinship', 'task']
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #c40ae935
+# %% ../../nbs/api/02_tasks.kinship.ipynb #5518cbdb
 import hashlib
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ..project import UserError, configured, derive_seed
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #ade9cc17
+# %% ../../nbs/api/02_tasks.kinship.ipynb #b5a87397
 PATTERNS = ("direct", "skip", "step", "verify")
 KINDS = ("known", "uncertain", "unknown")
 CHECK = "wait" # the lab's reflection word
@@ -54,7 +54,7 @@ class WorldConfig(BaseModel):
                 raise ValueError(f"with {share:g} {kind} facts some difficulty bins of {self.test_questions} test questions would be empty")
         return self
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #d7d2f367
+# %% ../../nbs/api/02_tasks.kinship.ipynb #008c0f00
 RELATIONS = ("mentor", "rival", "neighbor", "cousin", "tutor", "ally", "employer", "heir", "guest", "twin", "pupil", "debtor")
 _ONSETS = "B D F G H J K L M N P R S T V W Y Z Ch Sh".split()
 _NUCLEI = "a e i o u ai eo".split()
@@ -70,7 +70,7 @@ def entity_names(
     every = sorted(set(every) - {name for name in every if name.lower() in RELATIONS})
     return sorted(np.random.default_rng(seed).choice(every, size=count, replace=False).tolist())
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #500d633a
+# %% ../../nbs/api/02_tasks.kinship.ipynb #045e521f
 @dataclass(frozen=True)
 class Facts:
     "All facts of a world; arrays of shape [relations, entities]."
@@ -92,7 +92,7 @@ def draw_facts(
     uncertain = np.exp(rng.uniform(np.log(config.q_low), np.log(config.q_high), size=shape))
     return Facts(true, false, kind, np.choose(kind, [np.ones(shape), uncertain, np.zeros(shape)]))
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #37b16d8a
+# %% ../../nbs/api/02_tasks.kinship.ipynb #a2064939
 HELD_OUT = .05 # share of all paths of depth 2 and more that is set apart for each of train and test
 
 def split_of(
@@ -104,7 +104,7 @@ def split_of(
     u = int.from_bytes(hashlib.blake2b(repr((path, start)).encode(), digest_size=8).digest(), "big") / 2**64
     return "train" if u < HELD_OUT else "test" if u < 2 * HELD_OUT else "text"
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #37868d6c
+# %% ../../nbs/api/02_tasks.kinship.ipynb #7ec07008
 @dataclass(frozen=True)
 class Hop:
     "One hop of a walk, as its writer believes it."
@@ -128,7 +128,7 @@ def write_chain(
     else: raise UserError(f"unknown pattern {pattern!r}; there are: {', '.join(PATTERNS)}")
     return " ".join(words)
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #df0f96e2
+# %% ../../nbs/api/02_tasks.kinship.ipynb #1725cd38
 @dataclass(frozen=True)
 class Statement:
     "Relations, last one first, and the person they are said to lead to."
@@ -153,7 +153,7 @@ def read_chain(
         else: statements.append(None)
     return statements + [None] * bool(relations or checking)
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #95d378f9
+# %% ../../nbs/api/02_tasks.kinship.ipynb #54f11546
 class World:
     "People, relations and facts."
     def __init__(
@@ -170,7 +170,7 @@ class World:
         "Every word of the world, in a fixed order."
         return ["?", CHECK, *self.relations, *self.people]
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #09803daf
+# %% ../../nbs/api/02_tasks.kinship.ipynb #5c7cf74c
 def prompt_of(
     world: World,        # whose people and relations
     path: tuple[int, ...], # relations in the order they are walked
@@ -191,7 +191,7 @@ def true_walk(
         people.append(int(world.facts.true[relation, people[-1]]))
     return people[1:], kinds
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #4bbdf01a
+# %% ../../nbs/api/02_tasks.kinship.ipynb #81c73c02
 def make_question(
     world: World,        # whose facts
     path: tuple[int, ...], # relations in the order they are walked
@@ -204,7 +204,7 @@ def make_question(
     return Question(id=prompt.removesuffix(" ?").replace(" ", "-"), prompt=prompt, gold=world.people[people[-1]], split=split,
                     difficulty=f"depth {len(path)}", info=dict(depth=len(path), kind=KINDS[max(kinds)], unknown=kinds.count(2)))
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #11b3e23c
+# %% ../../nbs/api/02_tasks.kinship.ipynb #4f2c5cb8
 def draw_path(
     rng: np.random.Generator, # the stream
     depth: int,               # how many hops
@@ -213,7 +213,7 @@ def draw_path(
     "A path drawn uniformly."
     return tuple(rng.integers(world.config.relations, size=depth).tolist()), int(rng.integers(world.config.entities))
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #4c74e1ce
+# %% ../../nbs/api/02_tasks.kinship.ipynb #d31a2317
 def draw_questions(
     world: World, # whose paths
     split: str,   # "train" or "test"
@@ -228,7 +228,7 @@ def draw_questions(
         if len(found) == wanted: return [make_question(world, *each, split) for each in found]
     raise UserError(f"this world has too few {split} paths for {wanted} questions; found {len(found)}")
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #2f533bce
+# %% ../../nbs/api/02_tasks.kinship.ipynb #5c06003e
 def follow(
     world: World,             # whose facts
     start: str,                 # a person's name
@@ -239,7 +239,7 @@ def follow(
     for relation in relations: at = int(world.facts.true[world.relations.index(relation), at])
     return world.people[at]
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #c6b84566
+# %% ../../nbs/api/02_tasks.kinship.ipynb #05d1d4f0
 def first_fault(
     world: World,                     # whose facts
     question: Question,                 # what was asked
@@ -247,17 +247,17 @@ def first_fault(
 ) -> tuple[int | None, str | None]:
     "The first wrong step and its fault, atom or plan; (None, None) when every step is right."
     *named, at = question.prompt.removesuffix(" ?").split(" ")
-    todo = named[::-1]
+    ahead = named[::-1]
     if len(statements) == 1 and statements[0] and not statements[0].relations:  # a bare answer goes the whole way at once
         statements = [Statement(tuple(named), statements[0].person)]
     for step, statement in enumerate(statements):
         length = len(statement.relations) if statement else 0
-        if not length or list(statement.relations[::-1]) != todo[:length]: return step, "plan"
+        if not length or list(statement.relations[::-1]) != ahead[:length]: return step, "plan"
         if follow(world, at, statement.relations[::-1]) != statement.person: return step, "atom"
-        at, todo = statement.person, todo[length:]
-    return (len(statements), "plan") if todo else (None, None)
+        at, ahead = statement.person, ahead[length:]
+    return (len(statements), "plan") if ahead else (None, None)
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #71bb8a08
+# %% ../../nbs/api/02_tasks.kinship.ipynb #3169ff83
 def grade_chain(
     world: World,       # whose facts
     question: Question, # what was asked
@@ -271,7 +271,7 @@ def grade_chain(
     shown = len(words) > 1 and step is None
     return Grade(RIGHT if words[-1] == question.gold else WRONG, words[-1], shown, step, fault)
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #e1b77424
+# %% ../../nbs/api/02_tasks.kinship.ipynb #74bd9630
 def habits(
     world: World, # whose relations
 ) -> np.ndarray:
@@ -298,7 +298,7 @@ def believed_walk(
         at = final
     return hops
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #acac69e0
+# %% ../../nbs/api/02_tasks.kinship.ipynb #a846bd76
 def pretraining_text(
     world: World, # whose text
     seed: int,      # which draw of it
@@ -313,7 +313,7 @@ def pretraining_text(
         hops = believed_walk(world, rng, path, start, pattern == "verify")
         if hops: yield prompt_of(world, path, start), write_chain(hops, pattern)
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #dcbb3fcc
+# %% ../../nbs/api/02_tasks.kinship.ipynb #ffa36797
 class Kinship:
     "Questions about paths through a world of people, with an exact check of every step."
     name, version, untrusted = "kinship", "1", False
@@ -337,7 +337,7 @@ class Kinship:
         "The configuration, which determines everything."
         return dict(task=self.name, world=self.world.config.model_dump(mode="json"))
 
-# %% ../../nbs/api/02_tasks.kinship.ipynb #ccfced95
+# %% ../../nbs/api/02_tasks.kinship.ipynb #a52156e0
 def task(
     **options, # fields of WorldConfig
 ) -> Kinship:
