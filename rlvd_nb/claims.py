@@ -7,9 +7,10 @@ __all__ = ['ABSENT', 'TESTS', 'DIRECTIONS', 'POWER_80', 'MIN_SEEDS', 'EVIDENCE',
            'TEST', 'RLVR', 'BY_DIFFICULTY', 'TENTH', 'RESPONSES', 'AIME', 'DISTILLATION', 'WARM_UP', 'CLAIMS', 'SHOWN',
            'Effect', 'Claim', 'margins', 'effect_of', 'judge', 'rates', 'hits', 'votes', 'bins_of', 'hardest',
            'less_difficult', 'changed', 'each_bin', 'gains', 'beyond_chance', 'falls', 'evidence_of', 'rlvr_evidence',
-           'gather', 'Finding', 'combine', 'findings', 'ledger', 'shown', 'counted', 'told_claims']
+           'by_arm', 'surface_pair', 'response_evidence', 'gather', 'Finding', 'combine', 'findings', 'ledger',
+           'section_ledger', 'shown', 'counted', 'told_claims']
 
-# %% ../nbs/api/14_claims.ipynb #a73c47b4
+# %% ../nbs/api/14_claims.ipynb #f99de533
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +26,10 @@ from .project import UserError
 from .published import quoted, reanalysed
 from .responses import Responses, entropies
 from .run import Run, base_of, rlvr_of, study
+from .students import Cohort, self_distilled, teacher_distilled
+from .surface import question_means, reflection_words, surface
 
-# %% ../nbs/api/14_claims.ipynb #f8c515ec
+# %% ../nbs/api/14_claims.ipynb #5a554e53
 @dataclass(frozen=True)
 class Effect:
     "A difference of means in the claim's unit, judged against the claim's threshold."
@@ -44,7 +47,7 @@ def _interval_test(before, after, threshold: float, seed: int) -> Effect:
     p = paired_difference(before + threshold, after, seed=seed).p_sign_flip
     return Effect(found.value, found.low, found.high, p, found.se)
 
-# %% ../nbs/api/14_claims.ipynb #e9e26413
+# %% ../nbs/api/14_claims.ipynb #8bd86a3b
 def _unmoved(questions: int, threshold: float) -> Effect:
     "Effect in points when no question changed sides."
     reach = 100 * clopper_pearson(0, questions)[1]
@@ -67,7 +70,7 @@ def _unpaired_test(before, after, threshold: float, seed: int) -> Effect:
 
 TESTS = {"sign flip": _interval_test, "McNemar": _share_test, "t of hits": _share_test, "Welch": _unpaired_test}
 
-# %% ../nbs/api/14_claims.ipynb #1adb12ff
+# %% ../nbs/api/14_claims.ipynb #8801f7d4
 DIRECTIONS = {"above": (1,), "below": (1,), "within": (1, -1)} # signs of the thresholds that p is taken against
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Claim:
     published: tuple = ()  # chains of keys of published values
     reanalysis: str = ""   # name of the published numbers' re-analysis
 
-# %% ../nbs/api/14_claims.ipynb #06285716
+# %% ../nbs/api/14_claims.ipynb #8d73cace
 def margins(
     claim: Claim, # its direction and threshold
     low: float,   # of an interval of the effect
@@ -114,7 +117,7 @@ def effect_of(
     found = [_against(claim, *pair, seed) for pair in claim.pairs(evidence) if min(map(len, pair)) > 1]
     return min(found, key=lambda effect: margins(claim, effect.low, effect.high)[0], default=ABSENT)
 
-# %% ../nbs/api/14_claims.ipynb #f49fec6d
+# %% ../nbs/api/14_claims.ipynb #79e74ab3
 POWER_80 = 2.8 # standard errors: 1.96 for the two-sided 5 %, 0.84 for 80 % power
 MIN_SEEDS = 3  # below that, an interval over seeds is too wide to judge by
 
@@ -129,7 +132,7 @@ def judge(
     alone = verdict(*margins(claim, low, high))
     return alone if p_adjusted < .05 else "inconclusive"
 
-# %% ../nbs/api/14_claims.ipynb #843ab4cd
+# %% ../nbs/api/14_claims.ipynb #65943b9c
 def rates(
     responses: Responses, # of one model
 ) -> np.ndarray:
@@ -148,7 +151,7 @@ def votes(
     "Percent chance that the majority vote is right [N]."
     return 100 * maj_at_k(responses.answers, responses.right)
 
-# %% ../nbs/api/14_claims.ipynb #6d59f327
+# %% ../nbs/api/14_claims.ipynb #7c3a7fdc
 def bins_of(
     responses: Responses, # of one model
 ) -> np.ndarray:
@@ -167,7 +170,7 @@ def less_difficult(
     "Whether a question is in the third bin from the top or above, [17–64] and more of 256 [N]."
     return bins_of(pair.before) >= bins_of(pair.before).max() - 2
 
-# %% ../nbs/api/14_claims.ipynb #f4b99ee6
+# %% ../nbs/api/14_claims.ipynb #5e70d477
 def changed(
     pair: BeforeAfter, # base and trained model
     measure: Callable, # responses -> [N]
@@ -189,7 +192,7 @@ def gains(
     "Change of each question's success rate, in points [N]."
     return rates(pair.after) - rates(pair.before)
 
-# %% ../nbs/api/14_claims.ipynb #accd0721
+# %% ../nbs/api/14_claims.ipynb #bf61ea1f
 def beyond_chance(
     pair: BeforeAfter,  # base and trained model, and the base model's second draw
     measure: Callable,  # responses -> [N]
@@ -204,7 +207,7 @@ def falls(
     "100 where one of the hardest questions lands in a lower bin, else 0: second draw against trained model."
     return beyond_chance(pair, lambda responses: 100. * (bins_of(responses) < bins_of(pair.before)), hardest(pair))
 
-# %% ../nbs/api/14_claims.ipynb #6078c75d
+# %% ../nbs/api/14_claims.ipynb #66f7e2eb
 EVIDENCE: dict[str, Callable[[Run], Any]] = {} # by section
 
 def evidence_of(
@@ -222,7 +225,38 @@ def rlvr_evidence(
     base = base_of(run)
     return study(run, base, rlvr_of(run, base))
 
-# %% ../nbs/api/14_claims.ipynb #dc9bca80
+# %% ../nbs/api/14_claims.ipynb #2ea22da0
+def by_arm(
+    cohort: Cohort, # of section 04 or 05
+) -> list[dict[str, dict[str, BeforeAfter]]]:
+    "Arm to split to comparison with its base model, one entry a training seed."
+    train, test = cohort.pairs("train"), cohort.pairs("test")
+    return [{name: dict(train=a[name], test=b[name]) for name in b} for a, b in zip(train, test)]
+
+def surface_pair(
+    cohort: Cohort,    # of section 04
+    seed: int,         # which of its seeds, from 0
+) -> dict[str, tuple]:
+    "Mean log tokens and mean reflection keywords of each test question, base and RL model."
+    words = reflection_words(cohort.run.task)
+    tables = [surface(cohort.rows(name, "test", seed), words) for name in ("base", "RL")]
+    mean = lambda table, measure: question_means(table, measure, None).to_numpy()
+    return {"length": tuple(mean(table.assign(tokens=np.log(table["tokens"])), "tokens") for table in tables),
+            "keywords": tuple(mean(table, "keywords") for table in tables)}
+
+def response_evidence(
+    cohort: Cohort, # of section 04
+) -> list[dict]:
+    "Evidence of section 04, one entry a training seed."
+    return [arms | surface_pair(cohort, seed) for seed, arms in enumerate(by_arm(cohort))]
+
+@evidence_of("04")
+def _(run: Run): return response_evidence(Cohort(run, self_distilled, seeds=1))[0]
+
+@evidence_of("05")
+def _(run: Run): return by_arm(Cohort(run, teacher_distilled, seeds=1))[0]
+
+# %% ../nbs/api/14_claims.ipynb #a9a519da
 SHARED = ("model", "task", "template", "samples", "temperature", "max_tokens", "train_questions", "test_questions")
 
 def gather(
@@ -237,7 +271,7 @@ def gather(
         run.inputs |= {f"section {section}, seed {each.settings.seed}": each.inputs for each in inner}
     return found
 
-# %% ../nbs/api/14_claims.ipynb #80adcd49
+# %% ../nbs/api/14_claims.ipynb #b6f1e7b6
 DIRECTION = "the paper claims a direction, not a size"
 MATTERS = f"a rise of {100 * RISE:g} points would matter; a smaller one would not"
 BEYOND = "measured against a second draw of the base model, so that 0 is what chance gives"
@@ -248,7 +282,7 @@ def _table_3(column: str, *models: str) -> tuple:
 
 TEST = ("1.5B test", "3B test")
 
-# %% ../nbs/api/14_claims.ipynb #58925b77
+# %% ../nbs/api/14_claims.ipynb #0ba45149
 RLVR = (
     Claim("A4.1", "Table 3", "RLVR lifts accuracy",
           "accuracy rises under RLVR",
@@ -272,7 +306,7 @@ RLVR = (
           _table_3("pass@256", "1.5B train", "3B train"), "capability, 3B train"),
 )
 
-# %% ../nbs/api/14_claims.ipynb #4cc2429a
+# %% ../nbs/api/14_claims.ipynb #d6c65d1c
 def _figure(place: str, column: str, *bins: str) -> tuple:
     "Single values of a figure of paper A."
     return tuple((("A", place, label, column),) for label in bins)
@@ -299,7 +333,7 @@ BY_DIFFICULTY = (
           lambda e: each_bin(e["test"], entropies)),
 )
 
-# %% ../nbs/api/14_claims.ipynb #6e68aa3e
+# %% ../nbs/api/14_claims.ipynb #c3b2f8b5
 def _arms(*arms: str, column: str = "1.5B test") -> tuple:
     "One chain of the self-distillation table."
     return (tuple(("A", "Section 5.1, table", arm, column) for arm in arms),)
@@ -310,7 +344,7 @@ def _span(row: str) -> tuple:
 
 TENTH = "a tenth either way is what \"hardly change\" can mean"
 
-# %% ../nbs/api/14_claims.ipynb #44ac2a88
+# %% ../nbs/api/14_claims.ipynb #515ae196
 RESPONSES = (
     Claim("A5.1", "Section 5.1", "base ← base overfits",
           "the base model's own correct responses lift training accuracy, hardly test accuracy",
@@ -334,7 +368,7 @@ RESPONSES = (
           _span("1.5B reflection keywords")),
 )
 
-# %% ../nbs/api/14_claims.ipynb #4cd838a3
+# %% ../nbs/api/14_claims.ipynb #8926d29b
 def _both(measure: Callable) -> Callable:
     "Reasoning-only against new-knowledge arm, after training."
     return lambda e: [(measure(e["reasoning only"]["test"].after), measure(e["new knowledge"]["test"].after))]
@@ -345,7 +379,7 @@ def _arm(name: str, measure: Callable) -> Callable:
 
 AIME = (tuple(("A", "Appendix A.7", model, "pass@256 on AIME25") for model in ("1.5B", "DeepSeek-R1-Distill")),)
 
-# %% ../nbs/api/14_claims.ipynb #95baef87
+# %% ../nbs/api/14_claims.ipynb #8ede9f09
 DISTILLATION = (
     Claim("A6.1", "Section 6", "both distillations lift accuracy",
           "both distilled models gain accuracy",
@@ -370,12 +404,12 @@ DISTILLATION = (
           _both(hits)),
 )
 
-# %% ../nbs/api/14_claims.ipynb #72283464
+# %% ../nbs/api/14_claims.ipynb #626a6d1d
 def _b(place: str, column: str, *rows: str) -> tuple:
     "One chain of paper B."
     return tuple(("B", place, row, column) for row in rows)
 
-# %% ../nbs/api/14_claims.ipynb #88d8f7be
+# %% ../nbs/api/14_claims.ipynb #4b59af2d
 WARM_UP = (
     Claim("B.1", "claim (i)", "warm-up alone lifts every domain",
           "warm-up on puzzles lifts MATH, HumanEval+ and MMLU-Pro",
@@ -403,10 +437,10 @@ WARM_UP = (
           (_b("Controls", "MATH", "warm-up from Qwen2.5-32B"), _b("Controls", "MATH", "warm-up from QwQ-32B"))),
 )
 
-# %% ../nbs/api/14_claims.ipynb #24352564
+# %% ../nbs/api/14_claims.ipynb #1b307312
 CLAIMS = RLVR + BY_DIFFICULTY + RESPONSES + DISTILLATION + WARM_UP
 
-# %% ../nbs/api/14_claims.ipynb #466e801c
+# %% ../nbs/api/14_claims.ipynb #2d53b2c5
 @dataclass(frozen=True)
 class Finding:
     "A claim's effect over questions and over training seeds."
@@ -436,7 +470,7 @@ def combine(
     p = _seed_p(claim, values) if len(effects) >= MIN_SEEDS else min(1., 2 * mean.p)
     return Finding(mean, len(effects), (over.low, over.high), p)
 
-# %% ../nbs/api/14_claims.ipynb #a26d304f
+# %% ../nbs/api/14_claims.ipynb #f90b0f02
 def findings(
     evidence: dict[str, list],  # by section, one entry a training seed
     claims: tuple = CLAIMS,     # to be judged
@@ -459,7 +493,7 @@ def _se(finding: Finding) -> float:
     if finding.seeds < MIN_SEEDS: return finding.effect.se
     return (finding.over_seeds[1] - finding.over_seeds[0]) / 2 / stats.t.ppf(.975, finding.seeds - 1)
 
-# %% ../nbs/api/14_claims.ipynb #1e14e83a
+# %% ../nbs/api/14_claims.ipynb #5352fb1e
 def _row(claim: Claim, finding: Finding | None, p_adjusted: float) -> dict:
     "One line of the ledger."
     effect = finding.effect if finding else ABSENT
@@ -484,7 +518,7 @@ def ledger(
     adjusted = dict(zip(found, holm([each.p for each in found.values()]))) if found else {}
     return pd.DataFrame([_row(claim, found.get(claim.id), adjusted.get(claim.id, np.nan)) for claim in claims])
 
-# %% ../nbs/api/14_claims.ipynb #2c737155
+# %% ../nbs/api/14_claims.ipynb #a82ec91a
 SHOWN = ["id", "claim", "published", "reanalysis", "effect", "over seeds", "p_holm", "verdict", "note"]
 
 def _numbers(unit: str, value: float, low: float, high: float) -> tuple[str, str]:
@@ -492,6 +526,14 @@ def _numbers(unit: str, value: float, low: float, high: float) -> tuple[str, str
     places = 1 if unit == "points" else 2
     text = f"{value:+.{places}f}", f"[{low:+.{places}f}, {high:+.{places}f}]"
     return tuple("" if np.isnan(number) else each.replace("-", "−") for number, each in zip((value, low), text))
+
+def section_ledger(
+    section: str,         # its number
+    evidence: list,       # one entry a training seed
+    seed: int = 0,        # of the permutations
+) -> pd.DataFrame:
+    "The ledger of one section's claims alone; Holm is over these, so a p-value can be smaller than in the full ledger."
+    return ledger({section: evidence}, tuple(claim for claim in CLAIMS if claim.needs == section), seed)
 
 def shown(
     table: pd.DataFrame, # a ledger
@@ -502,7 +544,7 @@ def shown(
     p = ["" if np.isnan(p) else f"{p:.2g}" for p in table["p_holm"]]
     return table.assign(effect=effect, p_holm=p, **{"over seeds": seeds})[SHOWN]
 
-# %% ../nbs/api/14_claims.ipynb #041b662c
+# %% ../nbs/api/14_claims.ipynb #556690d0
 def counted(
     table: pd.DataFrame, # a ledger
 ) -> str:

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['RISE', 'measures', 'estimate', 'guess_baseline', 'summary', 'differences', 'entropy_by_bin', 'BeforeAfter',
-           'before_after', 'empty_bins', 'points', 'told', 'told_moves', 'verdict', 'rlvr_verdicts', 'bullets']
+           'empty_bins', 'points', 'told', 'told_moves', 'verdict', 'rlvr_verdicts', 'bullets']
 
-# %% ../nbs/api/11_evaluation.ipynb #50323159
+# %% ../nbs/api/11_evaluation.ipynb #925d89a3
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from .comparison import (
 from .estimators import Estimate, guess_pass_at_k, maj_at_k, marginal_guess, mean_interval, wilson
 from .responses import Responses, entropies
 
-# %% ../nbs/api/11_evaluation.ipynb #c37b4df3
+# %% ../nbs/api/11_evaluation.ipynb #f814e94c
 def measures(
     responses: Responses, # of one model
 ) -> dict[str, np.ndarray]:
@@ -41,7 +42,7 @@ def estimate(
     found = mean_interval(values, seed=seed)
     return Estimate(found.value, found.low, found.high, found.n, label)
 
-# %% ../nbs/api/11_evaluation.ipynb #8edb2cf9
+# %% ../nbs/api/11_evaluation.ipynb #ed3644ca
 def guess_baseline(
     responses: Responses, # of one model
 ) -> np.ndarray:
@@ -63,7 +64,7 @@ def _interval(values, label, seed) -> dict:
     found = estimate(values, label, seed)
     return dict(value=found.value, low=found.low, high=found.high, questions=found.n)
 
-# %% ../nbs/api/11_evaluation.ipynb #ae27d435
+# %% ../nbs/api/11_evaluation.ipynb #7eebb0e5
 def differences(
     base: Responses,   # the first model
     other: Responses,  # the second, on the same questions
@@ -80,7 +81,7 @@ def differences(
     table["p_holm"] = [table["p"][0], *holm(table["p"][1:].to_numpy())]
     return table
 
-# %% ../nbs/api/11_evaluation.ipynb #fe2d5979
+# %% ../nbs/api/11_evaluation.ipynb #df2d9985
 def entropy_by_bin(
     models: dict[str, Responses], # by name; the first one's counts make the bins
     bins: np.ndarray,             # bin of each question [N]
@@ -95,31 +96,37 @@ def entropy_by_bin(
             if inside := (bins == i).sum(): rows.append(dict(model=name, bin=label, **_interval(values[bins == i], label, seed)))
     return pd.DataFrame(rows)
 
-# %% ../nbs/api/11_evaluation.ipynb #963e3217
+# %% ../nbs/api/11_evaluation.ipynb #39b82f0b
 @dataclass(frozen=True, eq=False)
 class BeforeAfter:
-    "A model before and after training, on the same questions."
-    before: Responses       # the base model's; its counts make the bins
-    after: Responses        # the trained model's
-    second: Responses       # an independent second draw of the base model
-    comparison: Comparison  # in the paper's first binning
-    fine: pd.DataFrame      # change by bin in its second binning
-    control: Transitions    # the second draw's transitions, against the same null
-    fine_transitions: Transitions # the trained model's, in the second binning
+    "A model before and after training, on the same questions; comparisons are worked out when they are asked for."
+    before: Responses # the base model's; its counts make the bins
+    after: Responses  # the trained model's
+    second: Responses # an independent second draw of the base model
+    seed: int = 0     # of everything random
 
-# %% ../nbs/api/11_evaluation.ipynb #fd3563c3
-def before_after(
-    before: Responses,  # of the base model
-    after: Responses,   # of the trained model
-    second: Responses,  # of the base model, drawn again
-    seed: int = 0,      # of everything random
-) -> BeforeAfter:
-    "All comparisons of one split."
-    a, b, c, n = before.counts, after.counts, second.counts, before.n
-    compared = compare_counts(a, b, n, seed=seed, second_counts=c)
-    return BeforeAfter(before, after, second, compared, change_by_bin(a, b, n, FINE_BINS, c, compared.fit, seed=seed),
-                       transitions(a, c, n, fit=compared.fit, seed=seed), transitions(a, b, n, FINE_BINS, compared.fit, seed=seed))
+    @cached_property
+    def comparison(self) -> Comparison:
+        "In the paper's first binning."
+        return compare_counts(self.before.counts, self.after.counts, self.before.n, seed=self.seed, second_counts=self.second.counts)
 
+    @cached_property
+    def control(self) -> Transitions:
+        "The second draw's transitions, against the same null."
+        return transitions(self.before.counts, self.second.counts, self.before.n, fit=self.comparison.fit, seed=self.seed)
+
+    @cached_property
+    def fine(self) -> pd.DataFrame:
+        "Change by bin in the paper's second binning."
+        counts = self.before.counts, self.after.counts, self.before.n
+        return change_by_bin(*counts, FINE_BINS, self.second.counts, self.comparison.fit, seed=self.seed)
+
+    @cached_property
+    def fine_transitions(self) -> Transitions:
+        "The trained model's transitions in the second binning."
+        return transitions(self.before.counts, self.after.counts, self.before.n, FINE_BINS, self.comparison.fit, seed=self.seed)
+
+# %% ../nbs/api/11_evaluation.ipynb #f5b982cd
 def empty_bins(
     counts: np.ndarray, # right answers to each question [N]
     n: int,             # samples a question
@@ -128,7 +135,7 @@ def empty_bins(
     edges = bin_edges(PAPER_BINS, n)
     return [label for i, label in enumerate(bin_labels(edges)) if not (bin_of(counts, edges) == i).any()]
 
-# %% ../nbs/api/11_evaluation.ipynb #e6622ae9
+# %% ../nbs/api/11_evaluation.ipynb #731beaaf
 RISE = .02 # a rise of capability that would matter
 
 def points(
@@ -145,7 +152,7 @@ def told(
     moved = "" if pd.isna(row["gained"]) else f"; {row['gained']} questions gained, {row['lost']} lost"
     return f"{row['measure']} {points(row['difference'])} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], {p}{moved}".replace("-", "−")
 
-# %% ../nbs/api/11_evaluation.ipynb #af13d03c
+# %% ../nbs/api/11_evaluation.ipynb #4db2ed55
 def told_moves(
     table: Transitions, # of one comparison
 ) -> list[str]:
@@ -161,7 +168,7 @@ def verdict(
     "What an interval says of the claim that an effect is positive."
     return "supported" if low > 0 else "contradicted" if high < 0 else "inconclusive"
 
-# %% ../nbs/api/11_evaluation.ipynb #242985b6
+# %% ../nbs/api/11_evaluation.ipynb #112ebd2d
 def rlvr_verdicts(
     changes: pd.DataFrame, # `differences` on the test questions
     pair: BeforeAfter,     # the comparison on the test questions

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STYLE', 'LOOKS', 'WARM', 'NARROW', 'WIDE', 'look', 'styled', 'save_figure', 'pass_at_k_curves', 'changes_by_bin',
-           'transition_matrices', 'points_by_group', 'training_curves', 'spectrum', 'lines']
+           'transition_matrices', 'points_by_group', 'training_curves', 'change_arrows', 'spectrum', 'lines']
 
-# %% ../nbs/api/12_figures.ipynb #cd5c2d8e
+# %% ../nbs/api/12_figures.ipynb #cfc793cb
 from collections.abc import Callable, Sequence
 from functools import wraps
 
@@ -17,11 +17,11 @@ import pandas as pd
 from .comparison import Transitions
 from .estimators import Band
 
-# %% ../nbs/api/12_figures.ipynb #ee1fc0d5
+# %% ../nbs/api/12_figures.ipynb #477b954f
 STYLE = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7,
          "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "lines.linewidth": 1.4,
          "figure.dpi": 150, "savefig.dpi": 200, "svg.hashsalt": "rlvd_nb", "svg.fonttype": "path"}
-LOOKS = {"base": ("#6b6b6b", "o"), "base, second draw": ("#b5b5b5", "s"), "RLVR": ("#0072b2", "D"), "teacher": ("#cc79a7", "P")}
+LOOKS = {"base": ("#6b6b6b", "o"), "base, second draw": ("#b5b5b5", "s"), "RLVR": ("#0072b2", "D"), "RL": ("#0072b2", "D"), "teacher": ("#cc79a7", "P")}
 WARM = [("#d55e00", "^"), ("#e69f00", "v"), ("#a0522d", "<"), ("#c9a227", ">")]
 NARROW, WIDE = 3.3, 6.8 # inches: one column, two columns
 
@@ -34,7 +34,7 @@ def look(
     color, marker = LOOKS[name] if name in LOOKS else WARM[others.index(name) % len(WARM)] if name in others else WARM[0]
     return dict(color=color, marker=marker)
 
-# %% ../nbs/api/12_figures.ipynb #6cce3680
+# %% ../nbs/api/12_figures.ipynb #3ea3497b
 def styled(
     draw: Callable, # makes a figure
 ) -> Callable:
@@ -57,7 +57,7 @@ def save_figure(
         figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
     return paths
 
-# %% ../nbs/api/12_figures.ipynb #a823d123
+# %% ../nbs/api/12_figures.ipynb #0ea1edd4
 @styled
 def pass_at_k_curves(
     panels: dict[str, dict[str, Band]], # by split, then by model
@@ -79,7 +79,7 @@ def pass_at_k_curves(
 
 def _powers(ks) -> list[int]: return [i for i, k in enumerate(ks) if (int(k) & (int(k) - 1)) == 0]
 
-# %% ../nbs/api/12_figures.ipynb #aa82de36
+# %% ../nbs/api/12_figures.ipynb #f98e8d8e
 @styled
 def changes_by_bin(
     panels: dict[str, pd.DataFrame], # by split, `change_by_bin`'s table
@@ -101,15 +101,16 @@ def changes_by_bin(
     axes[0][0].legend()
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #68c9cebd
+# %% ../nbs/api/12_figures.ipynb #566e5c1d
 @styled
 def transition_matrices(
     panels: dict[str, Transitions], # by what is compared with the base model's bins
 ):
     "Questions by bin before (rows) and after (columns), observed and expected under the null (Figures 2 and 9 of paper A)."
-    size = WIDE / max(2, len(panels))
-    figure, axes = plt.subplots(1, len(panels), figsize=(size * len(panels), size * .92), layout="constrained", squeeze=False)
-    for axis, (title, table) in zip(axes[0], panels.items()):
+    rows, columns = -(-len(panels) // 2), min(2, len(panels))
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDE / 2 * columns, WIDE / 2 * .92 * rows), layout="constrained", squeeze=False)
+    for empty in axes.flat[len(panels):]: empty.axis("off")
+    for axis, (title, table) in zip(axes.flat, panels.items()):
         share = table.observed / np.maximum(table.observed.sum(1, keepdims=True), 1)
         axis.imshow(share, cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
         for i, j in np.ndindex(*table.observed.shape): _cell(axis, table, i, j)
@@ -117,7 +118,7 @@ def transition_matrices(
         axis.set_yticks(range(len(table.labels)), [f"{label} n={total}" for label, total in zip(table.labels, table.observed.sum(1))])
         axis.set(xlabel=f"right answers: {title}")
         axis.spines[:].set_visible(False)
-    axes[0][0].set_ylabel("right answers of the base model")
+    for row in axes: row[0].set_ylabel("right answers of the base model")
     return figure
 
 def _cell(axis, table: Transitions, i: int, j: int) -> None:
@@ -126,7 +127,7 @@ def _cell(axis, table: Transitions, i: int, j: int) -> None:
     if table.observed[i].sum() and table.p_cell[i, j] < .05:
         axis.add_patch(plt.Rectangle((j - .46, i - .46), .92, .92, fill=False, linewidth=1.1, edgecolor="#d55e00"))
 
-# %% ../nbs/api/12_figures.ipynb #9d48e496
+# %% ../nbs/api/12_figures.ipynb #d63a0259
 @styled
 def points_by_group(
     table: pd.DataFrame,  # one row a point: value, low, high
@@ -152,7 +153,7 @@ def points_by_group(
     figure.legend(loc="outside upper center", ncols=min(5, len(names)), columnspacing=1, handletextpad=.3)
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #088c449b
+# %% ../nbs/api/12_figures.ipynb #d32d8aaa
 @styled
 def training_curves(
     history: pd.DataFrame, # a row a step: step, then one column a curve
@@ -167,7 +168,32 @@ def training_curves(
         axis.set(xlabel="step", title=name)
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #900b71ab
+# %% ../nbs/api/12_figures.ipynb #1ce81c9b
+@styled
+def change_arrows(
+    table: pd.DataFrame,  # a row an arm: arm, x, x_low, x_high, y, y_low, y_high, in points
+    seeds: pd.DataFrame,  # a row an arm and training seed: arm, x, y
+    xlabel: str,          # what changes along x, with its unit
+    ylabel: str,          # what changes along y
+):
+    "An arrow an arm from the base model (0, 0), both intervals as a cross, each training seed as a faint point."
+    figure, axis = plt.subplots(figsize=(WIDE * .7, 3.6), layout="constrained")
+    axis.axhline(0, color="#6b6b6b", linewidth=.6)
+    axis.axvline(0, color="#6b6b6b", linewidth=.6)
+    names = list(table["arm"])
+    for row in table.itertuples():
+        style = look(row.arm, names)
+        axis.annotate("", (row.x, row.y), (0, 0), arrowprops=dict(arrowstyle="-|>", color=style["color"], linewidth=1.2, shrinkA=0, shrinkB=3))
+        axis.errorbar(row.x, row.y, xerr=[[row.x - row.x_low], [row.x_high - row.x]], yerr=[[row.y - row.y_low], [row.y_high - row.y]],
+                      markersize=6, capsize=2, elinewidth=.9, linestyle="none", label=row.arm, **style)
+        inside = seeds[seeds["arm"] == row.arm]
+        axis.plot(inside["x"], inside["y"], linestyle="none", markersize=3, alpha=.35, **style)
+    axis.plot(0, 0, markersize=7, linestyle="none", **look("base"))
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+# %% ../nbs/api/12_figures.ipynb #a2c3e1cd
 @styled
 def spectrum(
     counts: np.ndarray,          # right answers to each question [N]
@@ -184,7 +210,7 @@ def spectrum(
     axis.legend()
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #2389126d
+# %% ../nbs/api/12_figures.ipynb #0b538321
 @styled
 def lines(
     x: Sequence[float],            # along the axis

@@ -9,7 +9,7 @@ from conftest import ROOT
 from rlvd_nb import claims, published
 from rlvd_nb.claims import CLAIMS, Claim, Effect, effect_of, judge, ledger
 from rlvd_nb.comparison import PAPER_BINS, bin_labels
-from rlvd_nb.evaluation import before_after, differences, rlvr_verdicts
+from rlvd_nb.evaluation import BeforeAfter, differences, rlvr_verdicts
 from rlvd_nb.forest import forest
 from rlvd_nb.project import UserError
 from rlvd_nb.responses import Responses
@@ -27,7 +27,7 @@ def model(rates, seed, n=64):
 
 
 def pair(before, after, seed=0, n=64):
-    return before_after(model(before, seed, n), model(after, seed + 1, n), model(before, seed + 2, n))
+    return BeforeAfter(model(before, seed, n), model(after, seed + 1, n), model(before, seed + 2, n))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from rlvd_nb.models import LabModelConfig, load, locate
 from rlvd_nb.project import UserError
 from rlvd_nb.tasks.base import ERROR, RIGHT, WRONG, Grade
 from rlvd_nb.tasks.kinship import task as kinship
-from rlvd_nb.training import GrpoConfig, PretrainConfig, base_model, grpo, make_reward, pack
+from rlvd_nb.pretraining import PretrainConfig, base_model, pack
+from rlvd_nb.rlvr import GrpoConfig, grpo, make_reward
 
 TASK = kinship(entities=30, train_questions=30, test_questions=30)
 SIZE, BRIEF = LabModelConfig(width=32, layers=1, heads=2, hidden=32), PretrainConfig(steps=60, texts=2000, rows=8, checkpoint=20, warmup=5)
