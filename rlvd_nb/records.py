@@ -7,7 +7,7 @@ __all__ = ['NAMES', 'SUFFIXES', 'WORD', 'Schema', 'type_fault', 'check_row', 'ch
            'file_in', 'read_file', 'fetch', 'load_records', 'check_options', 'check_choice', 'split_by_hash', 'words',
            'without_shared']
 
-# %% ../nbs/api/01_records.ipynb #95019d74
+# %% ../nbs/api/01_records.ipynb #1c09f3ea
 import gzip, json, os, re, zlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
@@ -17,7 +17,7 @@ from pathlib import Path
 from .artifacts import checksum
 from .project import UserError, data_dir, digest
 
-# %% ../nbs/api/01_records.ipynb #f834b7a8
+# %% ../nbs/api/01_records.ipynb #08190f8f
 NAMES = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Schema:
         "What a user can do who has no such file."
         return f"set RLVD_DATA to a folder with {self.file}, or pass path="
 
-# %% ../nbs/api/01_records.ipynb #bfab4265
+# %% ../nbs/api/01_records.ipynb #43a8a276
 def type_fault(
     value,              # what stands in a column
     expected,           # a type, or a tuple of types
@@ -59,7 +59,7 @@ def check_row(
         if name in schema.filled and not row[name].strip(): raise UserError(f"{where}: column {name!r} is empty")
     return row
 
-# %% ../nbs/api/01_records.ipynb #f4f08287
+# %% ../nbs/api/01_records.ipynb #82d2d647
 def check_rows(
     numbered: Iterable[tuple[int, dict]], # rows and their numbers in the file
     name: str,                            # of the file or the data set, for the message
@@ -77,7 +77,7 @@ def check_rows(
             raise UserError(f"{name}: {schema.id} {value!r} stands there {len(found)} times, in {unit}s {', '.join(map(str, found[:4]))}{', ...' * (len(found) > 4)}")
     return rows
 
-# %% ../nbs/api/01_records.ipynb #f7429db6
+# %% ../nbs/api/01_records.ipynb #604ff995
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 
 def json_lines(
@@ -104,7 +104,7 @@ def parquet_rows(
     try: return list(enumerate(pyarrow.parquet.read_table(path).to_pylist(), 1))
     except pyarrow.ArrowException as error: raise UserError(f"cannot read {path}: not a whole Parquet file") from error
 
-# %% ../nbs/api/01_records.ipynb #c300df26
+# %% ../nbs/api/01_records.ipynb #ed6fe01c
 def file_in(
     folder: Path, # where to look
     name: str,    # a file's name, in the form that is usual for it
@@ -125,7 +125,7 @@ def read_file(
     except OSError as error: raise UserError(f"cannot read {found}: {os.strerror(error.errno).lower()}; {schema.remedy}") from error
     return check_rows(numbered, str(found), "row" if tabular else "line", schema), dict(file=found.name, sha256=checksum(found))
 
-# %% ../nbs/api/01_records.ipynb #c62336bc
+# %% ../nbs/api/01_records.ipynb #65413300
 def fetch(
     schema: Schema,       # says which data set and split
     revision: str | None, # a commit of the hub's repository; None for its newest
@@ -140,7 +140,7 @@ def fetch(
     rows = check_rows(enumerate(table, 1), schema.hub, "row", schema)
     return rows, dict(hub=schema.hub, revision=min(commits, default=revision), rows=digest(rows))
 
-# %% ../nbs/api/01_records.ipynb #f113eae3
+# %% ../nbs/api/01_records.ipynb #e961f317
 def load_records(
     schema: Schema,                 # which rows
     path: str | Path | None = None, # a local file, or the folder it lies in; None for the one in RLVD_DATA, or the hub
@@ -151,7 +151,7 @@ def load_records(
     if folder := data_dir(): return read_file(file_in(folder, schema.file) or folder / schema.file, schema)
     return fetch(schema, revision)
 
-# %% ../nbs/api/01_records.ipynb #37f30a28
+# %% ../nbs/api/01_records.ipynb #532a55ec
 def check_options(
     task: str,         # a task's name
     unknown: dict,     # options that the task has no parameter for
@@ -169,13 +169,14 @@ def check_choice(
     known: Collection, # what may be chosen
 ) -> list:
     "What was chosen of an option that takes a list, sorted; anything unknown, or nothing, is refused."
+    known = list(known)
     if isinstance(chosen, (str, bytes)) or not isinstance(chosen, Collection) or not chosen or isinstance(chosen, dict):
         raise UserError(f"{task}: {option} must be a list of {', '.join(map(str, known))}, not {chosen!r}")
     if wrong := [each for each in chosen if isinstance(each, bool) or each not in known]:
         raise UserError(f"{task}: {option} has no {wrong[0]!r}; there are: {', '.join(map(str, known))}")
     return sorted(set(chosen))
 
-# %% ../nbs/api/01_records.ipynb #224f896f
+# %% ../nbs/api/01_records.ipynb #5f1264c1
 def split_by_hash(
     task: str,   # the benchmark's name
     id: str,     # the question's
@@ -184,7 +185,7 @@ def split_by_hash(
     "Where a question belongs, \"train\" or \"test\", for ever."
     return "train" if int(digest([task, id]), 16) % one_in == 0 else "test"
 
-# %% ../nbs/api/01_records.ipynb #4e5ec93c
+# %% ../nbs/api/01_records.ipynb #69e1e3f9
 WORD = re.compile(r"\w+|[+*/^=<>≤≥≠±×÷−]|-(?!(?<=[^\W\d_]{2}-)[^\W\d_]{2})")
 
 def words(
@@ -193,7 +194,7 @@ def words(
     "The words of a text in lower case, without punctuation; signs of arithmetic are words."
     return tuple(WORD.findall(text.lower()))
 
-# %% ../nbs/api/01_records.ipynb #f797548a
+# %% ../nbs/api/01_records.ipynb #bbd4ac78
 def without_shared(
     train: list,              # rows or questions to learn from
     test: Iterable,           # those to be judged by

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SCHEMA', 'LEVELS', 'train_question', 'training_questions', 'Math', 'task']
 
-# %% ../../nbs/api/02_tasks.math.ipynb #33e0770d
+# %% ../../nbs/api/02_tasks.math.ipynb #de3e1b58
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +13,10 @@ from pathlib import Path
 from ..math_answers import LastBoxed, last_boxed
 from ..project import UserError, digest
 from ..records import Schema, check_choice, check_options, load_records, without_shared
-from . import math500
 from .base import Question
+from .math500 import SCHEMA as MATH500, level_of, make_question
 
-# %% ../../nbs/api/02_tasks.math.ipynb #01c0cdce
+# %% ../../nbs/api/02_tasks.math.ipynb #d10ba94e
 SCHEMA = Schema("math_train.jsonl", "DigitalLearningGmbH/MATH-lighteval", split="train", filled=("problem", "solution"),
                 columns=dict(problem=str, level=(int, str), type=str, solution=str))
 
@@ -25,9 +25,9 @@ def train_question(
 ) -> Question:
     "The question of a training row; its gold answer is the last boxed one of its solution."
     return Question(id=f"train/{digest(' '.join(row['problem'].split()))}", prompt=row["problem"], gold=last_boxed(row["solution"]) or "",
-                    split="train", difficulty=math500.level_of(row), info=dict(subject=row["type"]))
+                    split="train", difficulty=level_of(row), info=dict(subject=row["type"]))
 
-# %% ../../nbs/api/02_tasks.math.ipynb #5fd11a84
+# %% ../../nbs/api/02_tasks.math.ipynb #f499c7c8
 LEVELS = range(1, 6)
 
 def training_questions(
@@ -42,7 +42,7 @@ def training_questions(
     kept = [question for question in apart if question.difficulty in wanted or len(levels) == len(LEVELS)]
     return kept, dict(repeated=len(rows) - len(once), in_test=len(once) - len(apart), other_level=len(apart) - len(kept))
 
-# %% ../../nbs/api/02_tasks.math.ipynb #390ef87e
+# %% ../../nbs/api/02_tasks.math.ipynb #74ee9912
 class Math(LastBoxed):
     "MATH's training problems to learn from and MATH-500 to be judged by, by the last boxed answer."
     name, version = "math", "1"
@@ -54,7 +54,7 @@ class Math(LastBoxed):
         levels: list[int],              # which may be trained on
         max_tokens: int,                # room a response needs
     ):
-        tested = [replace(math500.make_question(row), split="test") for row in test[0]]
+        tested = [replace(make_question(row), split="test") for row in test[0]]
         learned, left_out = training_questions(train[0], tested, levels)
         self.all_questions, self.max_tokens = dict(train=learned, test=tested), max_tokens
         self._source = dict(train=train[1], test=test[1], levels=levels, left_out=left_out)
@@ -68,7 +68,7 @@ class Math(LastBoxed):
         "Both files and their checksums, or the hub's repositories and commits; the levels; how many problems were left out and why."
         return dict(task=self.name, **self._source)
 
-# %% ../../nbs/api/02_tasks.math.ipynb #d5d6b796
+# %% ../../nbs/api/02_tasks.math.ipynb #7952db95
 def task(
     path: str | Path | None = None,       # a folder with math_train.jsonl and math500.jsonl
     levels: Collection[int] = LEVELS,     # which training problems: [3, 4, 5] for Oat-Zero's
@@ -80,5 +80,5 @@ def task(
     "The task MATH; trouble with its files is told in one line."
     check_options("math", unknown, "path", "levels", "revision", "test_revision", max_tokens=max_tokens)
     chosen = check_choice("math", "levels", levels, LEVELS)
-    if path and not Path(path).expanduser().is_dir(): raise UserError(f"math: path must be a folder with {SCHEMA.file} and {math500.SCHEMA.file}, not {str(path)!r}")
-    return Math(load_records(SCHEMA, path, revision), load_records(math500.SCHEMA, path, test_revision), chosen, max_tokens)
+    if path and not Path(path).expanduser().is_dir(): raise UserError(f"math: path must be a folder with {SCHEMA.file} and {MATH500.file}, not {str(path)!r}")
+    return Math(load_records(SCHEMA, path, revision), load_records(MATH500, path, test_revision), chosen, max_tokens)
