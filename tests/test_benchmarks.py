@@ -137,7 +137,8 @@ def test_hostile_answers_to_a_whole_number(aime_204):
     assert grades[0].verdict == ERROR and grades[5].verdict == UNPARSED and grades[6].verdict == UNPARSED
 
 
-SPELLINGS = ["204", "0204", "204.0", r"\left(204\right)", r"204^\circ", r"204 \text{ minutes}", r"204\,\text{cm}^2", r"\dfrac{408}{2}", r"\tfrac{612}{3}", "x = 204", r"\text{204}", "$204$", "204."]
+SPELLINGS = ["204", "0204", "204.0", r"\left(204\right)", r"204^\circ", r"204 \text{ minutes}", r"204\,\text{cm}^2",
+             r"\dfrac{408}{2}", r"\tfrac{612}{3}", "x = 204", r"\text{204}", "$204$", "204."]
 
 
 @settings(max_examples=40, deadline=None)
@@ -176,8 +177,9 @@ def test_every_option_can_be_answered(mmlu):
 
 
 @settings(max_examples=150)
-@given(st.sampled_from(LETTERS), st.sampled_from([r"\boxed{X}", r"\boxed{(X)}", r"\boxed{\text{X}}", r"\boxed{\textbf{(X)}}", "the answer is (X)", "The answer is (X).", "**Answer:** (X)", "Answer: [X]",
-                         "It is so.\n\n(X)", r"\[\boxed{X}\]", "The answer is $(X)$.", "<answer>(X)</answer>"]),
+@given(st.sampled_from(LETTERS),
+       st.sampled_from([r"\boxed{X}", r"\boxed{(X)}", r"\boxed{\text{X}}", r"\boxed{\textbf{(X)}}", "the answer is (X)", "The answer is (X).", "**Answer:** (X)", "Answer: [X]",
+                        "It is so.\n\n(X)", r"\[\boxed{X}\]", "The answer is $(X)$.", "<answer>(X)</answer>"]),
        st.sampled_from(["", "The answer is (A). ", r"\boxed{B}. Hm, ", "I think (C) or I may be wrong. ", r"\boxed{42} ", "If the answer is D, "]))
 def test_the_last_statement_is_read(letter, statement, before):
     assert read_letter(before + "\n" + statement.replace("X", letter)) == letter
@@ -214,9 +216,11 @@ def test_fields_splits_and_repeats(tmp_path):
     assert set(q.id for q in train) < set(q.id for q in whole.questions("train")) and set(q.id for q in test) < set(q.id for q in whole.questions("test"))
 
 
-@pytest.mark.parametrize("changes, message", [(dict(options=["one"]), "options must be 2 to 10 texts"), (dict(options=list("abcdefghijk")), "options must be 2 to 10 texts"), (dict(options=["a", None]), "2 to 10 texts"),
-                         (dict(answer="K"), "the answer must be a letter from A to J, not 'K'"), (dict(answer=""), "must be a letter"), (dict(answer="AB"), "must be a letter"),
-                         (dict(options="ab"), "line 1: column 'options' must be a list"), (dict(category=""), "column 'category' is empty")])
+@pytest.mark.parametrize("changes, message", [
+    (dict(options=["one"]), "options must be 2 to 10 texts"), (dict(options=list("abcdefghijk")), "2 to 10 texts"), (dict(options=["a", None]), "2 to 10 texts"),
+    (dict(answer="K"), "the answer must be a letter from A to J, not 'K'"), (dict(answer=""), "must be a letter"), (dict(answer="AB"), "must be a letter"),
+    (dict(options="ab"), "line 1: column 'options' must be a list"), (dict(category=""), "column 'category' is empty"),
+])
 def test_bad_questions(tmp_path, changes, message):
     assert message in one_line(lambda: load_task("mmlu_pro", path=write(tmp_path / "a.jsonl", [choice(10, **changes)])))
     assert "no 'alchemy'; there are: history" in one_line(lambda: load_task("mmlu_pro", path=write(tmp_path / "b.jsonl", [choice(1)]), categories=["alchemy"]))

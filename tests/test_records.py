@@ -69,14 +69,29 @@ def test_a_line_separator_inside_a_text_does_not_end_the_line(tmp_path):
 
 
 BAD = [
-    ("a.jsonl", "", "a.jsonl has no questions"), ("a.jsonl", "\n \n", "has no questions"), ("a.jsonl", text(ROWS[:2])[:-9], "a.jsonl line 2: broken JSON"),
-    ("a.jsonl", "\n\n{", "line 3: broken JSON"), ("a.jsonl", "[1, 2]", "line 1: a row must be an object with problem, name, level, parts, not list"), ("a.jsonl", "null", "not NoneType"),
-    ("a.jsonl", "[" * 100_000, "line 1: broken JSON"), ("a.jsonl", b"\xff\xfe\x00", "not UTF-8 text"), ("a.jsonl", '{"problem": "x"}', "line 1: no column 'name'; a row has problem, name, level, parts"),
-    ("a.jsonl", text([row(1), row(2, name=2)]), "line 2: column 'name' must be text, not int"), ("a.jsonl", text([row(1, level=True)]), "column 'level' must be a whole number or text, not bool"),
-    ("a.jsonl", text([row(1, level=None)]), "not NoneType"), ("a.jsonl", text([row(1, level=1.0)]), "not float"), ("a.jsonl", text([row(1, parts="1")]), "column 'parts' must be a list, not str"),
-    ("a.jsonl", text([row(1, problem=" \n")]), "line 1: column 'problem' is empty"), ("a.jsonl", text([row(1), row(2), row(1)]), "a.jsonl: name 'sum-1' stands there 2 times, in lines 1, 3"),
-    ("a.jsonl", text([row(1)] * 9), "9 times, in lines 1, 2, 3, 4, ..."), ("a.jsonl.gz", gzip.compress(text(ROWS).encode())[:-9], "not a whole gzip file"), ("a.jsonl.gz", text(ROWS), "not a whole gzip file"),
-    ("a.jsonl.gz", gzip.compress(b""), "has no questions"), ("a.parquet", text(ROWS), "not a whole Parquet file"), ("a.parquet", "", "not a whole Parquet file")]
+    ("a.jsonl", "", "a.jsonl has no questions"),
+    ("a.jsonl", "\n \n", "has no questions"),
+    ("a.jsonl", text(ROWS[:2])[:-9], "a.jsonl line 2: broken JSON"),
+    ("a.jsonl", "\n\n{", "line 3: broken JSON"),
+    ("a.jsonl", "[1, 2]", "line 1: a row must be an object with problem, name, level, parts, not list"),
+    ("a.jsonl", "null", "not NoneType"),
+    ("a.jsonl", "[" * 100_000, "line 1: broken JSON"),
+    ("a.jsonl", b"\xff\xfe\x00", "not UTF-8 text"),
+    ("a.jsonl", '{"problem": "x"}', "line 1: no column 'name'; a row has problem, name, level, parts"),
+    ("a.jsonl", text([row(1), row(2, name=2)]), "line 2: column 'name' must be text, not int"),
+    ("a.jsonl", text([row(1, level=True)]), "column 'level' must be a whole number or text, not bool"),
+    ("a.jsonl", text([row(1, level=None)]), "not NoneType"),
+    ("a.jsonl", text([row(1, level=1.0)]), "not float"),
+    ("a.jsonl", text([row(1, parts="1")]), "column 'parts' must be a list, not str"),
+    ("a.jsonl", text([row(1, problem=" \n")]), "line 1: column 'problem' is empty"),
+    ("a.jsonl", text([row(1), row(2), row(1)]), "a.jsonl: name 'sum-1' stands there 2 times, in lines 1, 3"),
+    ("a.jsonl", text([row(1)] * 9), "9 times, in lines 1, 2, 3, 4, ..."),
+    ("a.jsonl.gz", gzip.compress(text(ROWS).encode())[:-9], "not a whole gzip file"),
+    ("a.jsonl.gz", text(ROWS), "not a whole gzip file"),
+    ("a.jsonl.gz", gzip.compress(b""), "has no questions"),
+    ("a.parquet", text(ROWS), "not a whole Parquet file"),
+    ("a.parquet", "", "not a whole Parquet file"),
+]
 
 
 @pytest.mark.parametrize("name, content, message", BAD)
