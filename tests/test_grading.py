@@ -11,10 +11,12 @@ import trap_task
 from conftest import DATA, ROOT
 from rlvd_nb import grading
 from rlvd_nb.grading import check_golds, distinct_work, grade_pairs, verdict_counts
+from rlvd_nb.math_answers import far_apart, grade_answer, last_boxed, read, read_answer, tidy
 from rlvd_nb.project import UserError
 from rlvd_nb.tasks.base import ERROR, RIGHT, UNPARSED, WRONG, Grade, Question, check_disjoint, load_task
-from rlvd_nb.tasks.math500 import FILE, far_apart, grade_answer, last_boxed, read, read_answer, task, tidy
+from rlvd_nb.tasks.math500 import SCHEMA, task
 
+FILE = SCHEMA.file
 GOLDS = ["4", "-50", r"\frac{3}{56}", r"\left( 3, \frac{\pi}{2} \right)", "p - q", "6 - 5i", r"\text{Evelyn}", "1<x<2", "[-2,7]", "52_8", "10,\\!080",
          r"\begin{pmatrix} 1/5 \\ -18/5 \end{pmatrix}", "x^3+3x-6", r"\text{(C)}", "1,-2", "90^\\circ", ".0000672", r"11\sqrt2", "y = 2x + 3", r"\frac{\sqrt{3}}{2}"]
 if DATA and (DATA / FILE).is_file(): GOLDS += [json.loads(line)["answer"] for line in (DATA / FILE).read_text().split("\n") if line.strip()]
