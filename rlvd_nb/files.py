@@ -93,7 +93,8 @@ def task_question(
     names = [row[name] for name in ("question_id", "question") if isinstance(row.get(name), str)]
     found = next((known[name] for name in names if name in known), None)
     if not found: raise UserError(f"{where}: task {task.name!r} has no question {(names or [None])[0]!r}")
-    if row.get("gold") is not None and str(row["gold"]) != found.gold: raise UserError(f"{where}: gold {row['gold']!r} is not the one that task {task.name!r} has, {found.gold!r}")
+    if row.get("gold") is not None and str(row["gold"]) != found.gold:
+        raise UserError(f"{where}: gold {row['gold']!r} is not the one that task {task.name!r} has, {found.gold!r}")
     return found
 
 # %% ../nbs/api/14_files.ipynb #c4bd7c08
