@@ -8,13 +8,13 @@ __all__ = ['NUMBERS', 'MANY', 'LARGEST', 'LIBC', 'NEWNS', 'NEWIPC', 'NEWUTS', 'N
            'HERE', 'FORBIDDEN', 'NOBODY', 'FILE_MB', 'SCRATCH_MB', 'OPEN_FILES', 'COMMON', 'Opaque', 'pack', 'unpack',
            'Ended', 'send', 'receive', 'system', 'forbidding', 'forbid', 'show', 'build_root', 'become_nobody',
            'Lacking', 'needs', 'enter', 'map_user', 'limit', 'lose_rights', 'told', 'answer', 'be_program', 'Raised',
-           'Program', 'check', 'start_program', 'be_checker', 'how_it_ended', 'processor', 'wait_for', 'sweep',
+           'Program', 'check', 'start_program', 'be_checker', 'how_it_ended', 'by_signal', 'wait_for', 'sweep',
            'serve_job', 'result_of', 'serve', 'main']
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #12f080c5
-import collections.abc, ctypes, fractions, decimal, json, marshal, os, platform, random, resource, select, signal, socket, struct, sys, time, types
+# %% ../nbs/api/01_sandbox_inside.ipynb #46c76fe2
+import collections.abc, ctypes, fractions, decimal, gc, json, marshal, os, platform, random, resource, select, signal, socket, struct, sys, time, types
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #f834698c
+# %% ../nbs/api/01_sandbox_inside.ipynb #2df944aa
 NUMBERS = {"int": lambda text: int(text, 16), "complex": lambda pair: complex(*map(float, pair)), "bytes": bytes.fromhex,
            "fraction": lambda pair: fractions.Fraction(*(int(each, 16) for each in pair)), "decimal": decimal.Decimal}
 MANY = {"tuple": tuple, "set": set, "frozenset": frozenset}
@@ -59,7 +59,7 @@ def unpack(
     if name in NUMBERS: return NUMBERS[name](content)
     raise ValueError(f"{name!r} is no kind of value")
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #6e30eda9
+# %% ../nbs/api/01_sandbox_inside.ipynb #85c30987
 LARGEST = 32 * 2**20 # bytes a result may have
 
 class Ended(BaseException):
@@ -82,7 +82,7 @@ def receive(channel, largest: int = LARGEST) -> bytes:
     if size > largest: raise Ended(f"a result of {size} bytes")
     return read(size)
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #53422107
+# %% ../nbs/api/01_sandbox_inside.ipynb #067d1d53
 LIBC = ctypes.CDLL(None, use_errno=True)
 NEWNS, NEWIPC, NEWUTS, NEWUSER, NEWPID, NEWNET = 0x20000, 0x8000000, 0x4000000, 0x10000000, 0x20000000, 0x40000000
 NOSUID, NODEV, REC, PRIVATE, DETACH = 2, 4, 0x4000, 0x40000, 2
@@ -95,10 +95,10 @@ def system(
 ) -> int:
     "Call it; an OSError that names it when it fails."
     result = getattr(LIBC, name)(*(ctypes.c_long(each) if isinstance(each, int) else each for each in arguments))
-    if result < 0: raise OSError(ctypes.get_errno(), f"{name}{arguments[:1] if name in ('syscall', 'prctl', 'unshare') else ''}: {os.strerror(ctypes.get_errno()).lower()}")
+    if result < 0: raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno()).lower()}")
     return result
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #3d4e8a1a
+# %% ../nbs/api/01_sandbox_inside.ipynb #1ca939a1
 FORBIDDEN = {
     "x86_64": (0xC000003E, dict(socket=41, shmget=29, semget=64, msgget=68, mq_open=240, ptrace=101, process_vm_readv=310, process_vm_writev=311, unshare=272,
                setns=308, mount=165, umount2=166, pivot_root=155, chroot=161, keyctl=250, add_key=248, request_key=249, bpf=321, perf_event_open=298,
@@ -126,7 +126,7 @@ def forbid() -> None:
     system("prctl", 38, 1, 0, 0, 0)
     system("prctl", 22, 2, header, 0, 0)
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #314f1572
+# %% ../nbs/api/01_sandbox_inside.ipynb #7b1061cd
 NOBODY = 65534
 
 def show(
@@ -174,9 +174,9 @@ class needs:
     def __init__(self, what): self.what = what
     def __enter__(self): return self
     def __exit__(self, kind, error, trace):
-        if isinstance(error, OSError): raise Lacking(f"{self.what} ({error.strerror or error})") from error
+        if isinstance(error, OSError): raise Lacking(f"{self.what} ({(error.strerror or str(error)).lower()})") from error
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #6593dfd7
+# %% ../nbs/api/01_sandbox_inside.ipynb #0d5f2bdb
 def enter(
     paths: list[str],  # what to show
     top: str = "/tmp", # a folder that exists everywhere
@@ -184,12 +184,12 @@ def enter(
     "Put this process behind the walls; its next child is process 1 there."
     proc, was_root = os.open("/proc", os.O_PATH), os.geteuid() == 0
     if was_root:
-        with needs("a read-only file system"):
-            system("unshare", NEWNS)
-            build_root(paths, top)
-            become_nobody()
+        with needs("mount namespaces"): system("unshare", NEWNS)
+        with needs("a read-only file system"): build_root(paths, top)
+        with needs("root to become nobody"): become_nobody()
+    user, group = os.getuid(), os.getgid()
     with needs("user and network namespaces"): system("unshare", NEWUSER | NEWNS | NEWPID | NEWNET | NEWIPC | NEWUTS)
-    with needs("a user namespace of its own"): map_user(proc, os.getuid(), os.getgid())
+    with needs("a user namespace of its own"): map_user(proc, user, group)
     if not was_root:
         with needs("a read-only file system"): build_root(paths, top)
     with needs("a new root"):
@@ -206,18 +206,17 @@ def map_user(
     for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         with open(os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc), "w") as file: file.write(text)
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #b9654b00
+# %% ../nbs/api/01_sandbox_inside.ipynb #671910e1
 FILE_MB, SCRATCH_MB, OPEN_FILES = 1, 16, 64
 
 def limit(
-    seconds: float, # of processor time
+    seconds: float, # of processor time, counted from the start of this process
     memory: int,    # bytes of address space, all of it
 ) -> None:
     "Bound this process, for good."
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    whole = int(used.ru_utime + used.ru_stime + seconds + .999)
-    resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
+    whole = int(seconds + .999) # the kernel counts whole seconds, from this process's start
+    resource.setrlimit(resource.RLIMIT_CPU, (whole, whole)) # no softer limit: a namespace's process 1 does not hear the signal of that one
     for name, most in (("NPROC", 0), ("FSIZE", FILE_MB * 2**20), ("NOFILE", OPEN_FILES), ("CORE", 0), ("MSGQUEUE", 0), ("MEMLOCK", 0)):
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
 
@@ -226,7 +225,7 @@ def lose_rights() -> None:
     system("capset", struct.pack("II", 0x20080522, 0), struct.pack("IIIIII", *[0] * 6))
     forbid()
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #c1193028
+# %% ../nbs/api/01_sandbox_inside.ipynb #6e877fcc
 def told(
     error: BaseException, # what the program raised
 ) -> dict:
@@ -256,7 +255,7 @@ def be_program(
         name, arguments = marshal.loads(receive(channel))
         answer(channel, lambda: getattr(module, name)(*arguments))
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #4a8e31a9
+# %% ../nbs/api/01_sandbox_inside.ipynb #15c5ed0b
 class Raised(Exception):
     "The program raised this."
 
@@ -298,7 +297,7 @@ def check(
     except Exception as error: return "failed", f"{stage}: {type(error).__name__}: {str(error)[:200]}".rstrip(": ")
     return "passed", ""
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #f84c48ce
+# %% ../nbs/api/01_sandbox_inside.ipynb #99fb9958
 def start_program(
     text: int,    # descriptor of the program's text
     errors: int,  # descriptor of the file for its standard error
@@ -354,11 +353,17 @@ def how_it_ended(
     if not (gone := wait_for(os.pidfd_open(child), 1)): os.kill(child, signal.SIGKILL)
     _, state, used = os.wait4(child, 0)
     if not gone or not os.WIFSIGNALED(state): return "failed", why
-    number = os.WTERMSIG(state)
-    if number == signal.SIGXCPU or number == signal.SIGKILL and used.ru_utime + used.ru_stime >= seconds: return "timeout", processor(seconds)
-    return "failed", f"killed by {signal.Signals(number).name}"
+    return by_signal(os.WTERMSIG(state), used, seconds)
 
-def processor(seconds): return f"{seconds:g} s of processor time"
+def by_signal(
+    number: int,    # what killed a process
+    used,           # its resources
+    seconds: float, # its limit of processor time
+) -> tuple[str, str]:
+    "A status for a process that was killed; the system short of memory is nobody's fault here."
+    if number != signal.SIGKILL: return "failed", f"killed by {signal.Signals(number).name}"
+    if used.ru_utime + used.ru_stime > .9 * seconds: return "timeout", f"{seconds:g} s of processor time"
+    return "broken", "something outside killed the program; is the machine short of memory?"
 
 def wait_for(descriptor, seconds):
     "Whether something happened on it in time."
@@ -366,7 +371,7 @@ def wait_for(descriptor, seconds):
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(1000 * seconds))
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #733e924f
+# %% ../nbs/api/01_sandbox_inside.ipynb #109936a1
 def sweep() -> None:
     "In process 1: kill and bury everybody else."
     while True:
@@ -416,8 +421,8 @@ def result_of(
     if not ready: return dict(status="timeout", why=f"{job['wall']:g} s on the clock")
     _, state, used = os.wait4(child, 0)
     if os.WIFSIGNALED(state):
-        if os.WTERMSIG(state) in (signal.SIGXCPU, signal.SIGKILL) and used.ru_utime + used.ru_stime >= job["seconds"]: return dict(status="timeout", why=processor(job["seconds"]))
-        return dict(status="broken", why=f"the checker was killed by {signal.Signals(os.WTERMSIG(state)).name}")
+        status, why = by_signal(os.WTERMSIG(state), used, job["seconds"])
+        return dict(status="broken" if status == "failed" else status, why=f"the checker: {why}")
     return json.loads(os.read(ours, 2**16))
 
 def serve(
@@ -433,7 +438,7 @@ def serve(
         job["memory"] = held + job["memory_mb"] * 2**20
         control.send(json.dumps(serve_job(control, job, *descriptors)).encode())
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #3251d145
+# %% ../nbs/api/01_sandbox_inside.ipynb #ee50c136
 COMMON = "abc bisect collections copy dataclasses datetime enum functools hashlib heapq itertools math operator re statistics string typing numpy".split()
 
 def main(
@@ -454,6 +459,7 @@ def main(
         if platform.machine() not in FORBIDDEN: raise Lacking(f"a list of system calls for {platform.machine()}")
         enter(setting["paths"])
         os.environ.clear()
+        gc.freeze() # a collection in a child would copy every page of what is loaded here
     except (Lacking, OSError) as error:
         control.send(json.dumps(dict(lacking=str(error))).encode())
         return
