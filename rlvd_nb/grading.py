@@ -261,14 +261,14 @@ def grade_pairs(
     task: Task,                            # who judges
     pairs: Sequence[tuple[Question, str]], # questions and completions
     workers: int | None = None,            # processes; None for as many as there are processors
-    seconds: float = 5.0,                  # time limit of one judgement
+    seconds: float = 5.0,                  # time limit of one judgement, unless the task asks for more
     memory_mb: int = 1024,                 # memory limit of one worker
     progress: bool = False,                # whether to show a bar
 ) -> list[Grade]:
     "The grade of every pair, in the order given; what is the same work is done once."
     first, numbers = distinct_work(task, pairs)
     wanted = min(default_workers() if workers is None else workers, max(1, len(first)))
-    limits = Limits(wanted, seconds, memory_mb)
+    limits = Limits(wanted, max(seconds, getattr(task, "seconds", 0)), memory_mb)
     label = dict(desc=f"grading {task.name}", disable=not progress, unit=" answers", mininterval=1)
     if task.untrusted:
         with tqdm(total=len(first), **label) as bar: grades = grade_pooled(task, first, limits, lambda done: bar.update(done - bar.n))

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['STATUSES', 'LIBRARIES', 'PATIENCE', 'SERVERS', 'PROBE', 'PROBE_CHECKS', 'Outcome', 'SandboxError', 'numpy_folder',
-           'shown_paths', 'Sandbox', 'written', 'server', 'refusal', 'unsupported', 'close_server', 'compiled',
+           'shown_paths', 'Sandbox', 'written', 'server', 'refusal', 'unsupported', 'close_server', 'compiled', 'clock',
            'run_python', 'available', 'need_sandbox']
 
-# %% ../nbs/api/01_sandbox.ipynb #28fec6a7
+# %% ../nbs/api/01_sandbox.ipynb #7f1e2a8b
 import atexit, json, marshal, os, socket, subprocess, sys, tempfile, threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .project import UserError
 
-# %% ../nbs/api/01_sandbox.ipynb #f8657621
+# %% ../nbs/api/01_sandbox.ipynb #11e9e153
 STATUSES = ("passed", "failed", "timeout", "memory")
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Outcome:
 class SandboxError(RuntimeError):
     "The sandbox itself failed; nothing is known of the program."
 
-# %% ../nbs/api/01_sandbox.ipynb #50ef3b8b
+# %% ../nbs/api/01_sandbox.ipynb #b2a9c167
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
 
 def numpy_folder() -> Path:
@@ -42,7 +42,7 @@ def shown_paths() -> list[str]:
     wanted = sorted(str(path) for path in [Path(sys.base_prefix).resolve(), *packages, *map(Path, LIBRARIES)] if path.exists())
     return [path for path in wanted if not any(Path(other) in Path(path).parents for other in wanted)]
 
-# %% ../nbs/api/01_sandbox.ipynb #66ce7bbc
+# %% ../nbs/api/01_sandbox.ipynb #77c528bc
 PATIENCE = 60 # seconds for the server to start, and beyond a program's time for it to answer
 
 class Sandbox:
@@ -101,7 +101,7 @@ def written(
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 
-# %% ../nbs/api/01_sandbox.ipynb #8a7f8b69
+# %% ../nbs/api/01_sandbox.ipynb #411027a4
 SERVERS = {} # the process → its server
 
 def server() -> Sandbox:
@@ -132,7 +132,7 @@ def close_server() -> None:
     here = SERVERS.pop(os.getpid(), None)
     if here and here.socket.fileno() >= 0: here.close()
 
-# %% ../nbs/api/01_sandbox.ipynb #f7fb1c22
+# %% ../nbs/api/01_sandbox.ipynb #74cf4e0f
 @lru_cache(maxsize=8)
 def compiled(
     checks: str, # trusted code
@@ -140,20 +140,26 @@ def compiled(
     "The checks as the checker reads them; compiled once, not for each of hundreds of programs."
     return marshal.dumps(compile(checks, "<checks>", "exec"))
 
+def clock(
+    seconds: float, # of processor time
+) -> float:
+    "Seconds on the clock that a program gets: enough for four on one processor."
+    return 4 * seconds + 2
+
 def run_python(
     source: str,                # the program; nothing in it is trusted
     checks: str = "",           # trusted code that calls its functions with call("name")(...); "" only loads the program
     seconds: float = 3.0,       # processor time, for the program and for the checks each
     memory_mb: int = 256,       # address space beyond what Python and numpy take
-    wall: float | None = None,  # seconds on the clock; None for twice the processor time and one
+    wall: float | None = None,  # seconds on the clock; None for `clock(seconds)`
 ) -> Outcome:
     "What came of a program; UserError where no sandbox is permitted, SandboxError when it fails. Never runs without one."
     for name, value in (("seconds", seconds), ("memory_mb", memory_mb), ("wall", wall)):
         if value is not None and not 0 < value < 10**6: raise UserError(f"{name} must be above 0 and below a million, not {value!r}")
-    job = dict(seconds=seconds, wall=wall or 2 * seconds + 1, memory_mb=int(memory_mb))
+    job = dict(seconds=seconds, wall=wall or clock(seconds), memory_mb=int(memory_mb))
     return server().run(source, compiled(checks), job)
 
-# %% ../nbs/api/01_sandbox.ipynb #ba459be3
+# %% ../nbs/api/01_sandbox.ipynb #7117f1a5
 PROBE = """
 import os, socket, sys
 def managed():
