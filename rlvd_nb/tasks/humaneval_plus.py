@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PROMPT', 'LONGEST', 'FENCE', 'CODE', 'HUB', 'PLUS', 'PLAIN', 'COLUMNS', 'REMEDY', 'TRAIN', 'prompt_of', 'blocks',
-           'tree', 'defines', 'code_lines', 'body', 'program', 'checks_of', 'ending', 'check_row', 'read_lines',
-           'fetch', 'local_file', 'load_rows', 'plus_tests', 'split_of', 'make_question', 'HumanEvalPlus', 'task']
+           'tree', 'defines', 'stretches', 'body', 'program', 'checks_of', 'ending', 'check_row', 'read_lines', 'fetch',
+           'local_file', 'load_rows', 'plus_tests', 'split_of', 'make_question', 'HumanEvalPlus', 'task']
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #7dbd411c
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #9c70f12b
 import ast, gzip, json, os, re, warnings, zlib
 from collections import Counter
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..project import UserError, data_dir, digest
 from ..sandbox import Outcome, clock, need_sandbox, run_python
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #91c84a8c
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #a13dc54f
 PROMPT = ("Complete the following Python function. Think first if you like, then give the whole function, with the imports it needs, "
           "in one ```python block at the end.\n\n```python\n{problem}\n```\n")
 
@@ -27,10 +27,10 @@ def prompt_of(
     "What the model is asked."
     return PROMPT.format(problem=problem.strip())
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #6ab3a6c2
-LONGEST = 50_000 # characters; a longer response holds no program here
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #9f7e3eed
+LONGEST = 50_000 # characters; a longer block or text is no program here
 FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
-CODE = re.compile(r"(?:def|async def|class|import|from|@|#|[)\]}])|[A-Za-z_]\w*(?::[^=\n]+)?\s*=[^=]")
+CODE = re.compile(r"(?:async )?def\s+\w+\s*\(|class\s+\w+\s*[:(]|import\s+[\w.]+|from\s+[\w.]+\s+import\b|[@#)\]}]|[A-Za-z_]\w*(?::[^=\n]+)?\s*=[^=]")
 
 def blocks(
     text: str, # a response
@@ -57,25 +57,24 @@ def defines(
     found = tree(code)
     return found is not None and any(entry_point in names(node) for node in found.body)
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #48002e09
-def code_lines(
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #277a7747
+def stretches(
     text: str, # a response without fences
-) -> str:
-    "The first stretch of lines that look like code."
-    kept = []
+) -> list[str]:
+    "The stretches of lines that look like code, in order."
+    found = [[]]
     for line in text.splitlines():
         at_margin = line[:1].strip() != ""
-        if at_margin and not CODE.match(line):
-            if kept: break
-        elif kept or at_margin: kept.append(line)
-    return "\n".join(kept) + "\n"
+        if at_margin and not CODE.match(line): found.append([])
+        elif found[-1] or at_margin: found[-1].append(line)
+    return ["\n".join(lines) + "\n" for lines in found if lines]
 
 def body(
     text: str, # a response that may continue the problem
 ) -> str | None:
     "Its indented lines, up to the first at the margin; None when it does not begin indented."
     lines = text.strip("\n").splitlines()
-    if not lines or not lines[0][:1].isspace(): return None
+    if not text.strip() or not lines[0][:1].isspace(): return None
     end = next((number for number, line in enumerate(lines) if line[:1].strip()), len(lines))
     return "\n".join(lines[:end]) + "\n"
 
@@ -85,15 +84,13 @@ def program(
     completion: str,  # a response
 ) -> str | None:
     "The program of a response, or None when there is none."
-    if len(completion) > LONGEST: return None
-    parts = blocks(completion)
-    whole = parts[::-1] or [completion, code_lines(completion)]
-    found = next((code for code in whole if defines(code, entry_point)), None)
-    if found is not None: return found if "from __future__" in found else f"{problem.rstrip()}\n\n{found}"
-    rests = (body(part) for part in parts[::-1] or [completion])
-    return next((code for rest in rests if rest and defines(code := problem.rstrip() + "\n" + rest, entry_point)), None)
+    parts, problem = blocks(completion), problem.rstrip()
+    if max(map(len, parts or [completion])) > LONGEST: return None
+    whole = [code if "from __future__" in code else f"{problem}\n\n{code}" for code in (parts or stretches(completion))[::-1] if defines(code, entry_point)]
+    rests = [code for part in parts[::-1] or [completion] if (rest := body(part)) and defines(code := f"{problem}\n{rest}", entry_point)]
+    return next(iter(whole + rests if parts else rests + whole), None)
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #1b538e42
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #8b31cdfc
 def checks_of(
     row: dict, # a checked row
 ) -> str:
@@ -110,7 +107,7 @@ def ending(
     name = outcome.why.partition(":")[0]
     return name if name.isidentifier() else outcome.why[:60]
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #0cf5dfaf
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #98945218
 HUB, PLUS, PLAIN = "evalplus/humanevalplus", ("HumanEvalPlus.jsonl", "HumanEvalPlus.jsonl.gz"), ("HumanEval.jsonl", "HumanEval.jsonl.gz")
 COLUMNS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 REMEDY = f"set RLVD_DATA to a folder with {PLUS[1]} or {PLAIN[1]}, or pass path="
@@ -182,14 +179,14 @@ def load_rows(
     if times > 1: raise UserError(f"{local or HUB}: task_id {most!r} stands there {times} times")
     return rows, source
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #3a8530f7
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #a3ee367a
 def plus_tests(
     rows: list[dict], # checked rows
 ) -> bool:
     "Whether most of the tests are HumanEval+'s."
     return 2 * sum(bool(re.search(r"^\s+inputs = \[", row["test"], re.MULTILINE)) for row in rows) > len(rows)
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #774a96a6
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #13a8cdfb
 TRAIN = frozenset(sorted((f"HumanEval/{number}" for number in range(164)), key=lambda name: digest(["humaneval_plus", name]))[:50])
 
 def split_of(
@@ -204,7 +201,7 @@ def make_question(
     "The question of a row."
     return Question(id=row["task_id"], prompt=prompt_of(row["prompt"]), gold=row["canonical_solution"], split=split_of(row["task_id"]), info=dict(entry_point=row["entry_point"]))
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #30c47485
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #517cb0bc
 class HumanEvalPlus:
     "HumanEval+, judged by running the programs."
     name, version, untrusted = "humaneval_plus", "1", True
@@ -247,7 +244,7 @@ class HumanEvalPlus:
         "Whose tests they are, the file and its checksum or the hub's commit, and the limits, which verdicts depend on."
         return dict(task=self.name, **self._source, seconds=self.run_seconds, memory_mb=self.memory_mb)
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #82b05f05
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #603afe86
 def task(
     path: str | Path | None = None, # a local file
     revision: str | None = None,    # a commit of the hub's repository, when there is no file
