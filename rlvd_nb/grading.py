@@ -107,7 +107,7 @@ def start_worker(
 # %% ../nbs/api/03_grading.ipynb #8f166bd9
 def grade_batch(
     batch: list[tuple[Question, str]], # questions and completions
-    seconds: float,                    # time limit of one judgement
+    seconds: float,                    # time limit of one judgement, unless the task asks for more
 ) -> list[Grade]:
     "In a worker: the grades of the first ones of a batch, of all when they are quick."
     limit_cpu(2 * seconds)
@@ -283,7 +283,7 @@ def grade_pairs(
     task: Task,                            # who judges
     pairs: Sequence[tuple[Question, str]], # questions and completions
     workers: int | None = None,            # processes; None for as many as there are processors
-    seconds: float = 5.0,                  # time limit of one judgement
+    seconds: float = 5.0,                  # time limit of one judgement, unless the task asks for more
     memory_mb: int = 1024,                 # memory limit of one worker
     progress: bool = False,                # whether to show a bar
     keep: Callable[[list[tuple[int, Grade]]], None] | None = None, # told places of pairs with their grades, as they come
@@ -291,7 +291,7 @@ def grade_pairs(
     "The grade of every pair, in the order given; what is the same work is done once."
     first, numbers = distinct_work(task, pairs)
     wanted = min(default_workers() if workers is None else workers, max(1, len(first)))
-    limits, places = Limits(wanted, seconds, memory_mb), places_of(numbers, len(first))
+    limits, places = Limits(wanted, max(seconds, getattr(task, "seconds", 0)), memory_mb), places_of(numbers, len(first))
     with tqdm(total=len(first), desc=f"grading {task.name}", disable=not progress, unit=" answers", mininterval=1) as bar:
         def tell(works: range, grades: list[Grade]) -> None:
             bar.update(len(grades))
