@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['THINK', 'SO', 'Step', 'write_chain', 'read_steps', 'first_fault', 'judge', 'draw_kinds', 'recall', 'ChainConfig',
-           'check_shares', 'check_range', 'Item', 'ChainDomain']
+           'check_shares', 'check_range', 'Item', 'Parts', 'ChainDomain']
 
-# %% ../nbs/api/02_chains.ipynb #1fdfc023
+# %% ../nbs/api/02_chains.ipynb #a096bc9c
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .project import UserError, derive_seed
 from .tasks.base import RIGHT, UNPARSED, WRONG, Grade, Question
 from .tasks.kinship import CHECK, PATTERNS, split_of
 
-# %% ../nbs/api/02_chains.ipynb #b186f8f6
+# %% ../nbs/api/02_chains.ipynb #ad019f54
 THINK, SO = "think", "so" # the mark of a chain, and of its conclusion
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def write_chain(
         if second_look: words += [CHECK, *step.subject, step.final]
     return " ".join([*words, SO, answer])
 
-# %% ../nbs/api/02_chains.ipynb #f0cc300c
+# %% ../nbs/api/02_chains.ipynb #195ac374
 def read_steps(
     words: Sequence[str], # between `think` and `so`
     width: int,           # words a step
@@ -57,7 +57,7 @@ def read_steps(
         else: steps.append(None)
     return steps
 
-# %% ../nbs/api/02_chains.ipynb #005c1fba
+# %% ../nbs/api/02_chains.ipynb #d5d2066b
 def first_fault(
     words: Sequence[str],                # between `think` and `so`
     plan: Sequence[tuple[str, ...]],     # the true steps
@@ -90,7 +90,7 @@ def judge(
     if not fault and (chain[-1] != SO or verdict == WRONG): fault = "plan"
     return Grade(verdict, answer, not fault, step if fault else None, fault)
 
-# %% ../nbs/api/02_chains.ipynb #14860f54
+# %% ../nbs/api/02_chains.ipynb #c450f300
 def draw_kinds(
     rng: np.random.Generator,            # the stream
     shape: tuple[int, ...],              # of the facts
@@ -115,7 +115,7 @@ def recall(
     first = true if rng.random() < q else false
     return first, true if rng.random() < correction else first
 
-# %% ../nbs/api/02_chains.ipynb #cfad0311
+# %% ../nbs/api/02_chains.ipynb #edd9010d
 class ChainConfig(BaseModel):
     "What every domain of this kind is set to."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -145,7 +145,7 @@ def check_range(
     "Refuse a range that is none."
     if q_low > q_high: raise ValueError(f"q_low {q_low} is above q_high {q_high}")
 
-# %% ../nbs/api/02_chains.ipynb #bf24f01c
+# %% ../nbs/api/02_chains.ipynb #3437a76d
 class Item:
     "What a question asks, before it is one; a subclass has the field or property `prompt`."
     @property
@@ -153,9 +153,9 @@ class Item:
         "Where it belongs by the hash of its words: text, train or test."
         return split_of(tuple(self.prompt.split()), 0)
 
-class ChainDomain(ABC):
-    "A task whose responses are chains of words; `levels` are drawn in turn, so in equal shares."
-    untrusted, values, answers = False, frozenset(), frozenset()
+class Parts(ABC):
+    "What a domain brings; `levels` are asked for in turn, so in equal shares."
+    untrusted, values, answers = False, frozenset(), frozenset() # words that can be a value, an answer
 
     def __init__(
         self,
@@ -166,6 +166,9 @@ class ChainDomain(ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, level) -> Item: "An item of this level."
+
+    @abstractmethod
+    def draw_text(self, rng: np.random.Generator) -> Item: "An item for the pretraining text."
 
     @abstractmethod
     def question(self, item: Item) -> Question: "The question about an item."
@@ -180,6 +183,9 @@ class ChainDomain(ABC):
     @abstractmethod
     def skipped(self, steps: list[Step]) -> list[Step]: "What the pattern skip shows of these steps."
 
+# %% ../nbs/api/02_chains.ipynb #aeb1915c
+class ChainDomain(Parts):
+    "A task whose responses are chains of words."
     def write(self, steps: list[Step], answer: str, pattern: str) -> str:
         "A response in this pattern; an unknown one is refused."
         if pattern not in PATTERNS: raise UserError(f"unknown pattern {pattern!r}; there are: {', '.join(PATTERNS)}")
@@ -205,7 +211,7 @@ class ChainDomain(ABC):
         "An endless stream of (prompt, response) to pretrain on, none of a train or test question."
         rng, shares = np.random.default_rng(derive_seed(self.name, "text", seed)), np.cumsum(self.config.patterns)
         while True:
-            item = self.draw(rng, self.levels[rng.integers(len(self.levels))])
+            item = self.draw_text(rng)
             pattern = PATTERNS[np.searchsorted(shares, rng.random() * shares[-1])]
             if item.split != "text": continue
             walked = self.walk(item, rng, None, self.config.correction * (pattern == "verify"))

@@ -105,7 +105,7 @@ def test_unknown_facts_are_never_stated():
 
 
 def test_the_text_knows_one_category_better():
-    pairs = [*islice(TASK.text(0), 3000)]
+    pairs = [pair for pair in islice(TASK.text(0), 4000) if read_choice(pair[0]).options]
     asked = [TASK.question(read_choice(prompt)) for prompt, _ in pairs]
     right = {name: np.mean([TASK.grade(q, r).verdict == RIGHT for q, (_, r) in zip(asked, pairs) if q.difficulty == name]) for name in CATEGORIES}
     assert right["history"] + .1 < right["physics"] < 1

@@ -6,8 +6,8 @@
 __all__ = ['LETTERS', 'CATEGORIES', 'Category', 'thing_names', 'Knowledge', 'ChoiceConfig', 'Shelf', 'Choice', 'read_choice',
            'draw_choice', 'Choice4', 'task']
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #f46a4226
-from dataclasses import dataclass
+# %% ../../nbs/api/02_tasks.choice.ipynb #226309cc
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..project import configured, derive_seed
 from .base import Question
 from .kinship import CHECK, KINDS, Facts
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #19198a70
+# %% ../../nbs/api/02_tasks.choice.ipynb #5d7eec6b
 LETTERS = ("a", "b", "c", "d")
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def thing_names(
     every = ["".join(parts) for parts in product(_BEGINNINGS, CATEGORIES[category].endings)]
     return sorted(np.random.default_rng(derive_seed(category, seed)).choice(every, size=count, replace=False).tolist())
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #1db520a5
+# %% ../../nbs/api/02_tasks.choice.ipynb #67da909b
 class Knowledge(BaseModel):
     "What the pretraining text knows of a category."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,17 +60,19 @@ class Knowledge(BaseModel):
 
 class ChoiceConfig(ChainConfig):
     "Every parameter of the facts, their questions and their pretraining text."
-    things: int = Field(60, ge=8, le=240)      # in each category
+    things: int = Field(40, ge=8, le=240)      # in each category
     physics: Knowledge = Knowledge(kinds=(.7, .25, .05))  # the category that is known well
     history: Knowledge = Knowledge(kinds=(.4, .5, .1))    # and the one that is not
     hops: tuple[int, ...] = (1, 2)             # facts a question takes, in equal shares; repeat a number to have more of it
+
+    open_share: float = Field(.5, ge=0, lt=1)  # share of the text that offers no options and asks for the value itself
 
     @model_validator(mode="after")
     def _hops(self):
         if not self.hops or not set(self.hops) <= {1, 2}: raise ValueError(f"hops must be 1 or 2, not {self.hops}")
         return self
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #00df9faa
+# %% ../../nbs/api/02_tasks.choice.ipynb #86c9a5ae
 class Shelf:
     "The facts of one category."
     def __init__(
@@ -93,35 +95,36 @@ class Shelf:
         at, values = (self.relations.index(relation), self.index[thing]), self.values[relation]
         return values[self.facts.true[at]], values[self.facts.false[at]], int(self.facts.kind[at]), float(self.facts.q[at])
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #26a377a1
+# %% ../../nbs/api/02_tasks.choice.ipynb #5cb8676e
 @dataclass(frozen=True)
 class Choice(Item):
     "A question with its four options."
     category: str             # a name in CATEGORIES
     path: tuple[str, ...]     # relations in the order in which they are walked
     thing: str                # where the path begins
-    options: tuple[str, ...]  # four values
+    options: tuple[str, ...]  # four values; none in a part of the text
 
     @property
     def prompt(self) -> str:
         "The words of the question."
         options = [word for pair in zip(LETTERS, self.options) for word in pair]
-        return " ".join([self.category, *(word for relation in reversed(self.path) for word in (relation, "of")), self.thing, "?", *options, "?"])
+        asked = [self.category, *(word for relation in reversed(self.path) for word in (relation, "of")), self.thing, "?"]
+        return " ".join([*asked, *options, "?"] if options else asked)
 
     @property
     def split(self) -> str:
         "Text, train or test; a path from the same thing is never asked in both train and test."
-        return "text" if super().split == "text" else ("train", "test")[derive_seed("side", self.category, self.path, self.thing) % 2]
+        return "text" if not self.options or super().split == "text" else ("train", "test")[derive_seed("side", self.category, self.path, self.thing) % 2]
 
 def read_choice(
     prompt: str, # of a question
 ) -> Choice:
     "The choice in a prompt."
-    asked, options, _ = prompt.split(" ?")
+    asked, options, *_ = prompt.split(" ?")
     category, *relations, thing = asked.replace(" of ", " ").split(" ")
     return Choice(category, tuple(relations[::-1]), thing, tuple(options.split()[1::2]))
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #1cdb9525
+# %% ../../nbs/api/02_tasks.choice.ipynb #3722cda1
 def draw_choice(
     rng: np.random.Generator, # the stream
     category: str,            # a name in CATEGORIES
@@ -138,7 +141,7 @@ def draw_choice(
     options = list(dict.fromkeys([*likely, *others]))[:4]
     return Choice(category, path, thing, tuple(options[i] for i in rng.permutation(4)))
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #47c8de3b
+# %% ../../nbs/api/02_tasks.choice.ipynb #de74d7f1
 class Choice4(ChainDomain):
     "Multiple choice over facts, with an exact check of every fact that is stated."
     name, version = "choice", "1"
@@ -163,6 +166,11 @@ class Choice4(ChainDomain):
         "A choice of this category and number of facts."
         return draw_choice(rng, *level, self.shelves[level[0]])
 
+    def draw_text(self, rng: np.random.Generator) -> Choice:
+        "A choice of any level, its options left out this or that often."
+        item = self.draw(rng, self.levels[rng.integers(len(self.levels))])
+        return replace(item, options=()) if rng.random() < self.config.open_share else item
+
     def read(self, prompt: str) -> Choice:
         "The choice in a prompt."
         return read_choice(prompt)
@@ -176,7 +184,7 @@ class Choice4(ChainDomain):
             first, final = recall(rng, true, false, known if q is None else q, correction)
             steps.append(Step((relation, at), first, final))
             at = final
-        return steps, LETTERS[item.options.index(at) if at in item.options else rng.integers(len(LETTERS))]
+        return steps, at if not item.options else LETTERS[item.options.index(at) if at in item.options else rng.integers(len(LETTERS))]
 
     def skipped(self, steps: list[Step]) -> list[Step]:
         "The last value alone."
@@ -189,7 +197,7 @@ class Choice4(ChainDomain):
         return Question(id=item.prompt.replace(" ?", "").replace(" ", "-"), prompt=item.prompt, gold=gold, split=item.split,
                         difficulty=item.category, info=dict(hops=len(steps), kind=KINDS[max(kinds)], unknown=kinds.count(2)))
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #22b9ba5f
+# %% ../../nbs/api/02_tasks.choice.ipynb #6554bfd9
 def task(
     **options, # fields of ChoiceConfig
 ) -> Choice4:

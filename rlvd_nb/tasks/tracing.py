@@ -6,19 +6,19 @@
 __all__ = ['VARIABLES', 'OPERATORS', 'DIGITS', 'Program', 'read_program', 'needed_lines', 'TracingConfig', 'draw_program',
            'trace', 'Tracing', 'task']
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #61f93052
+# %% ../../nbs/api/02_tasks.tracing.ipynb #14c1fb3a
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..chains import SO, THINK, ChainConfig, ChainDomain, Item, Step, check_range, draw_kinds, recall
+from ..chains import SO, THINK, ChainConfig, ChainDomain, Item, Step, check_range, check_shares, draw_kinds, recall
 from ..project import configured, derive_seed
 from .base import Question
 from .kinship import CHECK
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #3f9e48a5
+# %% ../../nbs/api/02_tasks.tracing.ipynb #50d7affc
 VARIABLES = ("u", "v", "w", "x", "y", "z")
 OPERATORS = ("+", "-", "*")
 DIGITS = tuple("0123456789")
@@ -52,10 +52,11 @@ def needed_lines(
             needed.append(number)
     return needed[::-1]
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #46ef5817
+# %% ../../nbs/api/02_tasks.tracing.ipynb #540ca4f3
 class TracingConfig(ChainConfig):
     "Every parameter of the programs, their questions and their pretraining text."
-    lines: tuple[int, ...] = (2, 3, 4, 5)      # lengths of programs, in equal shares
+    lines: tuple[int, ...] = (2, 3, 4)         # lengths of the programs that are asked about, in equal shares
+    text_lines: tuple[float, ...] = (.2, .35, .25, .2) # shares of programs of 1, 2, ... lines in the text: short ones teach
     constants: float = Field(.2, ge=0, le=1)   # share of lines after the first that set a variable to a digit
     hard: float = Field(.3, ge=0, le=1)        # share of results that the text often gets wrong
     q_low: float = Field(.02, gt=0, lt=1)      # a hard result is right with q, log-uniform from q_low
@@ -65,16 +66,18 @@ class TracingConfig(ChainConfig):
     def _consistent(self):
         if not self.lines or not 2 <= min(self.lines) <= max(self.lines) <= 5: raise ValueError(f"lines must be from 2 to 5, not {self.lines}")
         if self.constants == 1: raise ValueError("constants must be below 1: a program computes something")
+        check_shares("text_lines", self.text_lines)
+        if not 2 <= len(self.text_lines) <= 5: raise ValueError(f"text_lines are shares of programs of 1 to at most 5 lines, not of {len(self.text_lines)}")
         check_range(self.q_low, self.q_high)
         return self
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #acd12030
+# %% ../../nbs/api/02_tasks.tracing.ipynb #3629b6aa
 def draw_program(
     rng: np.random.Generator, # the stream
     length: int,              # lines
     constants: float,         # share of lines after the first that set a variable to a digit
 ) -> Program:
-    "A program in which at least two lines matter."
+    "A program in which at least two lines matter, if it has as many."
     pick = lambda u, words: words[int(u * len(words))]
     while True:
         lines, known = [], []
@@ -84,9 +87,9 @@ def draw_program(
             lines.append((pick(target, VARIABLES), "=", *terms))
             if lines[-1][0] not in known: known.append(lines[-1][0])
         program = Program(tuple(lines), known[rng.integers(len(known))])
-        if len(needed_lines(program)) > 1: return program
+        if len(needed_lines(program)) >= min(2, length): return program
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #3c343781
+# %% ../../nbs/api/02_tasks.tracing.ipynb #a73aaa72
 def trace(
     program: Program,                                        # any
     compute: Callable[[int, int, int], tuple[int, int]],     # operator's number, two digits -> first and final result
@@ -100,7 +103,7 @@ def trace(
         steps.append(Step((target,), str(first), str(final)))
     return steps, str(values[program.asked])
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #41450137
+# %% ../../nbs/api/02_tasks.tracing.ipynb #12832eaf
 class Tracing(ChainDomain):
     "Questions about what a program prints, with an exact check of every line."
     name, version = "tracing", "1"
@@ -113,15 +116,20 @@ class Tracing(ChainDomain):
         config: TracingConfig, # its parameters
     ):
         super().__init__(config, config.lines)
+        self.text_shares = np.cumsum(config.text_lines)
         rng, (a, b) = np.random.default_rng(derive_seed("arithmetic", config.seed)), np.indices((10, 10))
         self.true = np.stack([a + b, a - b, a * b]) % 10
         self.false = (self.true + rng.integers(1, 10, size=self.true.shape)) % 10
         self.kind, self.q = draw_kinds(rng, self.true.shape, (1 - config.hard, config.hard, 0.), config.q_low, config.q_high)
-        self.max_tokens = 5 * max(config.lines) + 5  # a verified chain, its end, and one word to spare
+        self.max_tokens = 5 * max(*config.lines, len(config.text_lines)) + 5  # a verified chain, its end, and one word to spare
 
     def draw(self, rng: np.random.Generator, level: int) -> Program:
         "A program of this many lines."
         return draw_program(rng, level, self.config.constants)
+
+    def draw_text(self, rng: np.random.Generator) -> Program:
+        "A program of a length that is usual in the text."
+        return self.draw(rng, 1 + int(np.searchsorted(self.text_shares, rng.random() * self.text_shares[-1])))
 
     def read(self, prompt: str) -> Program:
         "The program in a prompt."
@@ -132,8 +140,8 @@ class Tracing(ChainDomain):
         return trace(item, lambda *entry: recall(rng, self.true[entry], self.false[entry], self.q[entry] if q is None else q, correction))
 
     def skipped(self, steps: list[Step]) -> list[Step]:
-        "Every second line."
-        return steps[1::2]
+        "Every second line; the only one where there is one."
+        return steps[1::2] or steps
 
     def question(self, item: Program) -> Question:
         "The question about one program; it remembers how many lines matter, and how many of all results are hard."
@@ -143,7 +151,7 @@ class Tracing(ChainDomain):
         return Question(id=item.prompt.removesuffix(" ?").replace(" ", "-"), prompt=item.prompt, gold=gold, split=item.split,
                         difficulty=f"lines {len(item.lines)}", info=info)
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #8b72df31
+# %% ../../nbs/api/02_tasks.tracing.ipynb #3adaeec8
 def task(
     **options, # fields of TracingConfig
 ) -> Tracing:
