@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from rlvd_nb.chains import SO, THINK
-from rlvd_nb.models import word_ids, word_tokenizer
+from rlvd_nb.chains import SO
+from rlvd_nb.models import word_reader, word_tokenizer
 from rlvd_nb.project import UserError
 from rlvd_nb.tasks.base import RIGHT, UNPARSED, Task, check_disjoint
 from rlvd_nb.tasks.choice import CATEGORIES, LETTERS, read_choice, task, thing_names
-from rlvd_nb.tasks.kinship import CHECK, PATTERNS, RELATIONS, WorldConfig, World, entity_names
+from rlvd_nb.tasks.kinship import CHECK, THINK, PATTERNS, RELATIONS, WorldConfig, World, entity_names
 from rlvd_nb.tasks.tracing import task as tracing
 
 TASK = task(train_questions=80, test_questions=80)

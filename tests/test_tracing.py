@@ -5,10 +5,9 @@ from itertools import islice
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from rlvd_nb.chains import THINK
 from rlvd_nb.project import UserError
 from rlvd_nb.tasks.base import RIGHT, UNPARSED, Task, check_disjoint
-from rlvd_nb.tasks.kinship import CHECK, PATTERNS
+from rlvd_nb.tasks.kinship import CHECK, THINK, PATTERNS
 from rlvd_nb.tasks.tracing import read_program, task
 
 TASK = task(train_questions=80, test_questions=80)

@@ -13,10 +13,10 @@ from itertools import product
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..chains import SO, THINK, ChainConfig, ChainDomain, Item, Step, check_range, check_shares, draw_kinds, recall
+from ..chains import SO, ChainConfig, ChainDomain, Item, Step, check_range, check_shares, draw_kinds, recall
 from ..project import configured, derive_seed
 from .base import Question
-from .kinship import CHECK, KINDS, Facts
+from .kinship import CHECK, KINDS, THINK, Facts
 
 # %% ../../nbs/api/02_tasks.choice.ipynb #5d7eec6b
 LETTERS = ("a", "b", "c", "d")

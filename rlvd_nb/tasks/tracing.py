@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..chains import SO, THINK, ChainConfig, ChainDomain, Item, Step, check_range, check_shares, draw_kinds, recall
+from ..chains import SO, ChainConfig, ChainDomain, Item, Step, check_range, check_shares, draw_kinds, recall
 from ..project import configured, derive_seed
 from .base import Question
-from .kinship import CHECK
+from .kinship import CHECK, THINK
 
 # %% ../../nbs/api/02_tasks.tracing.ipynb #50d7affc
 VARIABLES = ("u", "v", "w", "x", "y", "z")
