@@ -133,10 +133,11 @@ def test_words_of_the_domains_do_not_collide():
     assert not siblings & (set(large.vocabulary) | set(traced.vocabulary))
     words = list(dict.fromkeys([*TASK.vocabulary, *traced.vocabulary, *world.vocabulary[:500]]))
     tokenizer = word_tokenizer(words, [*TASK.starts, *traced.starts, *world.relations])
+    read = word_reader(tokenizer)
     for domain in (TASK, traced):
         for prompt, response in islice(domain.text(0), 200):
             text = f"{prompt} {response}."
-            assert tokenizer(text).input_ids == word_ids(tokenizer, text) and len(word_ids(tokenizer, text)) == len(text.split()) + 1
+            assert tokenizer(text).input_ids == read(text) and len(read(text)) == len(text.split()) + 1
 
 
 @pytest.mark.parametrize("options, complaint", [
