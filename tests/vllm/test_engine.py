@@ -101,6 +101,13 @@ def test_frequencies(sampler, reference, params):
     assert stats.chi2_contingency(table[:, table.sum(0) > 0]).pvalue > 1e-3
 
 
+def test_more_prompts_than_are_read_at_once(sampler):
+    "Prompts that together exceed what one step reads: none may be read in parts, which a seeded response on the CPU does not survive."
+    request = Request(" ".join(PROMPTS), 0, 256)
+    done, = tokens(sampler, [request], SamplingParams(max_tokens=3)).values()
+    assert len(sampler.encode([request.prompt], 3)[request.prompt]) * 256 > 4096 and len(done) == 256
+
+
 def test_seeds(sampler):
     "A response is a function of seed, prompt and index: neither of its company nor of the request it is part of."
     params = SamplingParams(max_tokens=12, seed=5)
