@@ -19,7 +19,7 @@ test: env  ## notebooks, the in-sync check, pytest
 
 test-vllm: export OMP_NUM_THREADS ?= 1
 test-vllm: env-vllm  ## a real vLLM engine on the CPU, in an environment of its own
-	$(VENV_VLLM)/bin/python -m pytest tests/vllm
+	$(VENV_VLLM)/bin/python -m pytest tests/with_vllm
 
 env: $(READY)
 
