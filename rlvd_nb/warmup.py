@@ -7,7 +7,7 @@ __all__ = ['Answers', 'domain_run', 'domains_of', 'base_of_domains', 'toy_lesson
            'answers_of', 'change', 'cross_domain', 'lesson_sizes', 'told_change', 'curves', 'efficiency',
            'warm_up_evidence', 'half_way']
 
-# %% ../nbs/api/13_warmup.ipynb #43fa34a4
+# %% ../nbs/api/13_warmup.ipynb #bff205ca
 import copy
 from collections.abc import Sequence
 from functools import cached_property
@@ -24,9 +24,9 @@ from .replicates import intervals
 from .responses import Responses, tabulate, without_errors
 from .run import Run, ask, rlvr_of
 from .students import student_of, taught, teacher_of
-from .tasks.base import check_disjoint
+from .tasks.base import RIGHT, check_disjoint
 
-# %% ../nbs/api/13_warmup.ipynb #5f6f0ce0
+# %% ../nbs/api/13_warmup.ipynb #30ee9c61
 def domain_run(
     run: Run,    # of the section
     domain: str, # a task's name
@@ -38,7 +38,7 @@ def domain_run(
     each.settings = copy.copy(run.settings)
     each.settings.task, each.settings.train_questions, each._questions = domain, examples, {}
     each.inputs = run.inputs.setdefault(domain + f", {examples} examples" * bool(examples), {})
-    each.settings.max_tokens = each.task.max_tokens
+    if run.settings.model == "lab": each.settings.max_tokens = each.task.max_tokens  # its domains' chains differ much in length
     return each
 
 def domains_of(
@@ -50,7 +50,7 @@ def domains_of(
     check_disjoint(train, test)
     return found
 
-# %% ../nbs/api/13_warmup.ipynb #72226338
+# %% ../nbs/api/13_warmup.ipynb #05adbe1a
 def base_of_domains(
     run: Run,                # its size, pretraining and shares of the text
     domains: dict[str, Run], # whose text it reads
@@ -65,7 +65,7 @@ def base_of_domains(
     run.inputs["base"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_warmup.ipynb #aae59de9
+# %% ../nbs/api/13_warmup.ipynb #5e913576
 def toy_lessons(
     run: Run,    # of the toy domain, one seed
     base: Path,  # the student
@@ -76,8 +76,8 @@ def toy_lessons(
         written = lambda *pattern: [f" {run.task.worked(q, s.seed, *pattern)}" for q in asked]
         long, short = written(), written("direct")  # a domain's own choice of pattern is its teacher's
     else:
-        right = accepted(taught(run, teacher_of(run), asked, base), s.responses, s.seed)
-        if right.empty: raise UserError(f"the teacher {s.teacher} ends none of its chains in a right answer: nothing to warm up on")
+        rows = taught(run, teacher_of(run), asked, base, only_right=not s.unfiltered)
+        right = accepted(rows.assign(verdict=RIGHT) if s.unfiltered else rows, s.responses, s.seed)  # the paper keeps wrong chains too
         by_id = {q.id: q for q in asked}
         asked, long = [by_id[i] for i in right["question_id"]], right["completion"].tolist()
         short = [run.task.gold_response(q) for q in asked]
@@ -92,7 +92,7 @@ def _elsewhere(chains: list[str], seed: int) -> list[str]:
     moved = dict(zip(order.tolist(), np.roll(order, 1).tolist()))
     return [chains[moved[i]] for i in range(len(chains))]
 
-# %% ../nbs/api/13_warmup.ipynb #e5ceec09
+# %% ../nbs/api/13_warmup.ipynb #49756624
 def few_of(
     run: Run,     # of one domain
     domain: str,  # its name
@@ -107,7 +107,7 @@ def snapshots(
     "RLVR step to the model at that step, the start as step 0."
     return {0: start} | {int(path.name.split("-")[1]): path for path in sorted(folder.glob("step-*"), key=lambda p: int(p.name.split("-")[1]))}
 
-# %% ../nbs/api/13_warmup.ipynb #0f1f8bca
+# %% ../nbs/api/13_warmup.ipynb #2eeb65cb
 class WarmUp:
     "The models of one training seed of section 06, and their responses."
     def __init__(
@@ -156,7 +156,7 @@ class WarmUp:
         steps = snapshots(self.trained[name, target], self.warmed[name])
         return {step: self.responses(f"{name}, step {step}", folder, target, self.settings.curve_samples) for step, folder in steps.items()}
 
-# %% ../nbs/api/13_warmup.ipynb #2f8fec58
+# %% ../nbs/api/13_warmup.ipynb #8050b2b1
 Answers = dict[tuple[str, str], list[Responses]] # (model, domain) to responses, one a seed
 
 def warm_ups(
@@ -185,7 +185,7 @@ def answers_of(
             for domain in each.domains: found.setdefault((name, domain), []).append(each.responses(name, folder, domain, samples))
     return found
 
-# %% ../nbs/api/13_warmup.ipynb #a4400967
+# %% ../nbs/api/13_warmup.ipynb #d964de96
 def change(
     answers: Answers, # of the models
     before: str,      # a model's name
@@ -201,15 +201,16 @@ def cross_domain(
     domains: Sequence[str],             # the columns
     seed: int = 0,                      # of the bootstrap
 ) -> pd.DataFrame:
-    "A row a pair and domain: accuracy after in percent, its change in points, with intervals over questions and seeds."
+    "A row a pair and domain: accuracy after in percent, its sd over samples (the paper's ±), its change in points with intervals over questions and seeds."
     rows = []
     for name, (before, after) in pairs.items():
         for domain in domains:
             found = intervals(change(answers, before, after, domain), seed)
-            rows.append(dict(model=name, domain=domain, accuracy=100 * np.mean([each.right.mean() for each in answers[after, domain]])) | found)
+            rows.append(dict(model=name, domain=domain, accuracy=100 * np.mean([each.right.mean() for each in answers[after, domain]]),
+                             sd=100 * np.mean([each.right.mean(0).std(ddof=1) for each in answers[after, domain]])) | found)
     return pd.DataFrame(rows).rename(columns=dict(value="change"))
 
-# %% ../nbs/api/13_warmup.ipynb #777f43cc
+# %% ../nbs/api/13_warmup.ipynb #24fa2b73
 def lesson_sizes(
     one: WarmUp, # of one seed
 ) -> pd.DataFrame:
@@ -224,7 +225,7 @@ def told_change(
     "A change in words, in points."
     return f"{row['model']}, {row['domain']}: accuracy {row['change']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] to {row['accuracy']:.1f} %".replace("-", "−").replace("warm−up", "warm-up")
 
-# %% ../nbs/api/13_warmup.ipynb #aeb77b07
+# %% ../nbs/api/13_warmup.ipynb #76af9c91
 def curves(
     cohort: Sequence[WarmUp], # one a seed
     seed: int = 0,            # of the bootstrap
@@ -252,7 +253,7 @@ def efficiency(
         rows.append(dict(target=target, area=area, final_of_base=aim, steps_base=reach["base"], steps_warm_up=reach["warm-up"]))
     return pd.DataFrame(rows)
 
-# %% ../nbs/api/13_warmup.ipynb #3de4e932
+# %% ../nbs/api/13_warmup.ipynb #91075458
 def warm_up_evidence(
     answers: Answers,         # of all models, the targets' domains at least
     half: Answers,            # of (start, target) half way through RLVR
