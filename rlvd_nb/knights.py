@@ -6,7 +6,7 @@
 __all__ = ['PARTS', 'LARGEST', 'FORMS', 'holds', 'check_statement', 'Puzzle', 'read_statements', 'ways', 'truth', 'rule',
            'solutions', 'the_solution', 'renumber', 'canonical']
 
-# %% ../nbs/api/01_knights.ipynb #0b127a06
+# %% ../nbs/api/01_knights.ipynb #88dd1550
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from itertools import permutations, product
 
 from .project import UserError
 
-# %% ../nbs/api/01_knights.ipynb #2f187b26
+# %% ../nbs/api/01_knights.ipynb #54e8134d
 PARTS = {"knight": 1, "knave": 1, "not": 1, "and": None, "or": None, "implies": 2, "iff": 2} # how many parts; None: two or more
 LARGEST = 12 # people of a puzzle; everything is tried, and twice as much with each person more
 
@@ -34,7 +34,7 @@ def holds(
     if form == "iff": return values[0] == values[1]
     raise UserError(f"unknown form of statement {form!r}; there are: {', '.join(PARTS)}")
 
-# %% ../nbs/api/01_knights.ipynb #ec9b9170
+# %% ../nbs/api/01_knights.ipynb #262b74fe
 def check_statement(
     statement,   # what should be one
     people: int, # how many there are
@@ -64,7 +64,7 @@ class Puzzle:
         if len(self.statements) != len(self.names): raise UserError(f"{len(self.names)} people make {len(self.statements)} statements; it must be one each")
         for statement in self.statements: check_statement(statement, len(self.names))
 
-# %% ../nbs/api/01_knights.ipynb #bbc6a91d
+# %% ../nbs/api/01_knights.ipynb #f27fe3c2
 FORMS = {"telling-truth": "knight", "lying": "knave", "->": "implies", "<=>": "iff", "not": "not", "and": "and", "or": "or"}
 
 def _read(
@@ -85,7 +85,7 @@ def read_statements(
     if not isinstance(found, (tuple, list)): raise UserError(f"a logical form is a tuple of statements, not {found!r}")
     return tuple(map(_read, found))
 
-# %% ../nbs/api/01_knights.ipynb #cdc2e149
+# %% ../nbs/api/01_knights.ipynb #a72743fd
 @lru_cache(maxsize=None)
 def ways(
     people: int, # how many there are
@@ -110,7 +110,7 @@ def rule(
     "The ways that a speaker's word leaves: his statement is true if and only if he is a knight."
     return truth(("iff", ("knight", speaker), statement), people)
 
-# %% ../nbs/api/01_knights.ipynb #71ade7f6
+# %% ../nbs/api/01_knights.ipynb #f89e603c
 def solutions(
     statements: Sequence[tuple], # one a person
 ) -> list[tuple[bool, ...]]:
@@ -127,7 +127,7 @@ def the_solution(
     if len(found) != 1: raise UserError(f"a puzzle must have one solution, this one has {len(found) or 'none'}")
     return found[0]
 
-# %% ../nbs/api/01_knights.ipynb #e56763bd
+# %% ../nbs/api/01_knights.ipynb #b35ce123
 @lru_cache(maxsize=100_000)
 def renumber(
     statement: tuple,        # about some people
