@@ -253,8 +253,9 @@ def test_more_people_more_slips():
 
 def test_words_are_tokens():
     pytest.importorskip("torch")
-    from rlvd_nb.models import word_ids, word_tokenizer
+    from rlvd_nb.models import word_reader, word_tokenizer
     tokenizer = word_tokenizer(LAB.vocabulary, LAB.starts)
+    read = word_reader(tokenizer)
     for prompt, response in islice(LAB.text(0), 100):
-        assert tokenizer(f"{prompt} {response}.").input_ids == word_ids(tokenizer, f"{prompt} {response}.")
-        assert len(word_ids(tokenizer, f"{prompt} {response}.")) == len(prompt.split()) + len(response.split()) + 1
+        assert tokenizer(f"{prompt} {response}.").input_ids == read(f"{prompt} {response}.")
+        assert len(read(f"{prompt} {response}.")) == len(prompt.split()) + len(response.split()) + 1
