@@ -6,7 +6,7 @@
 __all__ = ['LETTERS', 'CATEGORIES', 'Category', 'thing_names', 'Knowledge', 'ChoiceConfig', 'Shelf', 'Choice', 'read_choice',
            'draw_choice', 'Choice4', 'task']
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #226309cc
+# %% ../../nbs/api/02_tasks.choice.ipynb #f306187e
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -18,7 +18,7 @@ from ..project import configured, derive_seed
 from .base import Question
 from .kinship import CHECK, KINDS, THINK, Facts
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #5d7eec6b
+# %% ../../nbs/api/02_tasks.choice.ipynb #37f7eb4d
 LETTERS = ("a", "b", "c", "d")
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def thing_names(
     every = ["".join(parts) for parts in product(_BEGINNINGS, CATEGORIES[category].endings)]
     return sorted(np.random.default_rng(derive_seed(category, seed)).choice(every, size=count, replace=False).tolist())
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #67da909b
+# %% ../../nbs/api/02_tasks.choice.ipynb #4c63dcb5
 class Knowledge(BaseModel):
     "What the pretraining text knows of a category."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,14 +65,14 @@ class ChoiceConfig(ChainConfig):
     history: Knowledge = Knowledge(kinds=(.4, .5, .1))    # and the one that is not
     hops: tuple[int, ...] = (1, 2)             # facts a question takes, in equal shares; repeat a number to have more of it
 
-    open_share: float = Field(.5, ge=0, lt=1)  # share of the text that offers no options and asks for the value itself
+    open_share: float = Field(.3, ge=0, lt=1)  # share of the text that offers no options and asks for the value itself
 
     @model_validator(mode="after")
     def _hops(self):
         if not self.hops or not set(self.hops) <= {1, 2}: raise ValueError(f"hops must be 1 or 2, not {self.hops}")
         return self
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #86c9a5ae
+# %% ../../nbs/api/02_tasks.choice.ipynb #827f3c1d
 class Shelf:
     "The facts of one category."
     def __init__(
@@ -95,7 +95,7 @@ class Shelf:
         at, values = (self.relations.index(relation), self.index[thing]), self.values[relation]
         return values[self.facts.true[at]], values[self.facts.false[at]], int(self.facts.kind[at]), float(self.facts.q[at])
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #5cb8676e
+# %% ../../nbs/api/02_tasks.choice.ipynb #3fec57fc
 @dataclass(frozen=True)
 class Choice(Item):
     "A question with its four options."
@@ -107,7 +107,7 @@ class Choice(Item):
     @property
     def prompt(self) -> str:
         "The words of the question."
-        options = [word for pair in zip(LETTERS, self.options) for word in pair]
+        options = [word for pair in zip(self.options, LETTERS) for word in pair]
         asked = [self.category, *(word for relation in reversed(self.path) for word in (relation, "of")), self.thing, "?"]
         return " ".join([*asked, *options, "?"] if options else asked)
 
@@ -122,9 +122,9 @@ def read_choice(
     "The choice in a prompt."
     asked, options, *_ = prompt.split(" ?")
     category, *relations, thing = asked.replace(" of ", " ").split(" ")
-    return Choice(category, tuple(relations[::-1]), thing, tuple(options.split()[1::2]))
+    return Choice(category, tuple(relations[::-1]), thing, tuple(options.split()[::2]))
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #3722cda1
+# %% ../../nbs/api/02_tasks.choice.ipynb #0ba2be6d
 def draw_choice(
     rng: np.random.Generator, # the stream
     category: str,            # a name in CATEGORIES
@@ -141,7 +141,7 @@ def draw_choice(
     options = list(dict.fromkeys([*likely, *others]))[:4]
     return Choice(category, path, thing, tuple(options[i] for i in rng.permutation(4)))
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #de74d7f1
+# %% ../../nbs/api/02_tasks.choice.ipynb #e310e547
 class Choice4(ChainDomain):
     "Multiple choice over facts, with an exact check of every fact that is stated."
     name, version = "choice", "1"
@@ -197,7 +197,7 @@ class Choice4(ChainDomain):
         return Question(id=item.prompt.replace(" ?", "").replace(" ", "-"), prompt=item.prompt, gold=gold, split=item.split,
                         difficulty=item.category, info=dict(hops=len(steps), kind=KINDS[max(kinds)], unknown=kinds.count(2)))
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #6554bfd9
+# %% ../../nbs/api/02_tasks.choice.ipynb #052d6cc2
 def task(
     **options, # fields of ChoiceConfig
 ) -> Choice4:
