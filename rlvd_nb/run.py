@@ -140,7 +140,7 @@ def rlvr_of(
     config = configured(GrpoConfig, "RLVR", variant=s.variant, steps=s.steps, questions=s.step_questions, group=s.group,
                         learning_rate=s.learning_rate, warmup=s.warmup, temperature=s.rollout_temperature, max_tokens=s.max_tokens,
                         checkpoint=s.checkpoint, lora=s.lora, seed=s.seed, trl=s.trl)
-    folder = grpo(base, run.task, train, config, s.template)
+    folder = grpo(base, run.task, train, config, s.template, s.launch)
     run.inputs["RLVR"] = fingerprint(folder)
     return folder
 
