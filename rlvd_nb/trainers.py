@@ -153,6 +153,8 @@ def train_to(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(progress_callback(label, curves))
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled: raise UserError("the launch divides the model (FSDP or DeepSpeed), but it is needed whole; launch without")
+    for part in trainer.model.modules():  # transformers would let the first machine alone save weights
+        if hasattr(part, "should_save_on_this_rank"): part.should_save_on_this_rank = lambda is_main_process: is_main_process
     with memory_errors(): trainer.train(resume_from_checkpoint=resumed_from(work, trainer))
     trainer.accelerator.wait_for_everyone()
     if not trainer.args.should_save: return  # the first process of each machine writes
