@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['STRATA', 'draw_rows', 'accepted', 'matched', 'length_strata', 'levelled', 'apportioned', 'arm_sizes', 'read_teacher']
 
-# %% ../nbs/api/10_arms.ipynb #a85e0fc9
-import json
+# %% ../nbs/api/10_arms.ipynb #a273b4a2
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from .project import UserError, derive_seed
+from .rows import read_table
 from .tasks.base import RIGHT, Question
 
-# %% ../nbs/api/10_arms.ipynb #9c3bd99a
+# %% ../nbs/api/10_arms.ipynb #d3cf769f
 def draw_rows(
     rows: pd.DataFrame,   # any rows
     groups: pd.Series,    # what each belongs to
@@ -39,7 +39,7 @@ def accepted(
     right = rows[(rows["verdict"] == RIGHT) & rows["finished"]].reset_index(drop=True)
     return draw_rows(right, right["question_id"], per_question, "accepted", seed).reset_index(drop=True)
 
-# %% ../nbs/api/10_arms.ipynb #880be4aa
+# %% ../nbs/api/10_arms.ipynb #93c9c4e5
 def matched(
     arms: dict[str, pd.DataFrame], # name to accepted responses
     seed: int = 0,                 # of the draw
@@ -49,7 +49,7 @@ def matched(
     if counts.empty: raise UserError(f"the arms {', '.join(arms)} have no question in common, so they cannot be matched")
     return {name: draw_rows(arm, arm["question_id"], counts, "matched", name, seed).reset_index(drop=True) for name, arm in arms.items()}
 
-# %% ../nbs/api/10_arms.ipynb #a129a81b
+# %% ../nbs/api/10_arms.ipynb #6902d5f8
 STRATA = 20 # of lengths, where they are too many to be taken one by one
 
 def length_strata(
@@ -91,7 +91,7 @@ def apportioned(
     shares = exact.astype(int)
     return shares.add((exact - shares).rank(ascending=False, method="first") <= count - shares.sum(), fill_value=0)
 
-# %% ../nbs/api/10_arms.ipynb #bcf6febb
+# %% ../nbs/api/10_arms.ipynb #001c4ed6
 def arm_sizes(
     arms: dict[str, pd.DataFrame], # name to responses
 ) -> pd.DataFrame:
@@ -99,25 +99,17 @@ def arm_sizes(
     return pd.DataFrame([dict(arm=name, responses=len(arm), distinct=len(arm[["question_id", "completion"]].drop_duplicates()), questions=arm["question_id"].nunique(),
                               tokens=int(arm["tokens"].sum()), mean_tokens=arm["tokens"].mean()) for name, arm in arms.items()])
 
-# %% ../nbs/api/10_arms.ipynb #7d6fc135
+# %% ../nbs/api/10_arms.ipynb #b8b5c239
 def read_teacher(
-    path: Path,                    # .jsonl or .parquet
+    path: Path,                    # .jsonl, .jsonl.gz or .parquet
     questions: Sequence[Question], # that may be answered
 ) -> pd.DataFrame:
     "Columns question_id and completion, for the questions given; a file without its columns or without any of the questions is refused."
-    if path.suffix not in (".jsonl", ".parquet"): raise UserError(f"{path}: a teacher's responses are read from .jsonl or .parquet")
-    try: table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.DataFrame(list(_lines(path)))
-    except OSError as error: raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    table = read_table(path)
     key = next((name for name in ("question_id", "question") if name in table), None)
     if key is None or "response" not in table:
-        raise UserError(f"{path} needs the columns question_id (or question) and response; it has {', '.join(map(str, table.columns)) or 'none'}")
+        raise UserError(f"{path} needs the columns question_id (or question) and response; it has {', '.join(map(str, table.columns))}")
     ids = {getattr(q, "id" if key == "question_id" else "prompt"): q.id for q in questions}
     found = pd.DataFrame(dict(question_id=table[key].map(ids), completion=table["response"])).dropna(ignore_index=True)
     if found.empty: raise UserError(f"{path} answers none of the {len(ids)} training questions; its {key} column does not name them")
     return found
-
-def _lines(path: Path):
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try: yield json.loads(line)
-            except ValueError as error: raise UserError(f"{path} line {number}: broken JSON ({error})") from error

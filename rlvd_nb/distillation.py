@@ -18,6 +18,7 @@ from .launch import launched
 from .models import fingerprint, load
 from .project import UserError, digest
 from .prompts import render
+from .sampling import Tokenized
 from .tasks.base import Question
 from .trainers import TrainConfig, adapters, filled, shared_fields, train_to
 
@@ -71,7 +72,7 @@ def sft_trainer(
     rows = Dataset.from_list(completion_rows(tokenizer, responses["prompt"], responses["completion"], context))
     return SFTTrainer(model=model, args=sft_fields(config, work), train_dataset=rows, processing_class=tokenizer, peft_config=adapters(config))
 
-# %% ../nbs/api/07_distillation.ipynb #598e7905
+# %% ../nbs/api/07_distillation.ipynb #281d2afb
 def train_sft(
     work: Path,              # the folder to fill
     base: Path,              # the student's folder
@@ -114,7 +115,7 @@ def on_policy_fields(
                   max_completion_length=config.max_tokens, adam_beta2=.95, weight_decay=1e-4)
     return filled(DistillationConfig, shared_fields(config, work) | fields, config.trl)
 
-# %% ../nbs/api/07_distillation.ipynb #8eba4693
+# %% ../nbs/api/07_distillation.ipynb #4a5ef9b6
 def same_vocabulary(
     student,  # its tokenizer
     teacher,  # its tokenizer
@@ -123,7 +124,7 @@ def same_vocabulary(
     if student.get_vocab() != teacher.get_vocab():
         raise UserError(f"on-policy distillation needs one vocabulary; the student's has {len(student)} tokens, the teacher's {len(teacher)}, and they differ")
 
-# %% ../nbs/api/07_distillation.ipynb #61a08682
+# %% ../nbs/api/07_distillation.ipynb #47d9c4af
 def on_policy_trainer(
     base: Path,                    # the student's folder
     teacher: Path,                 # the teacher's
@@ -135,11 +136,10 @@ def on_policy_trainer(
     "TRL's trainer of this student and teacher."
     from datasets import Dataset
     from trl import DistillationTrainer
-    from rlvd_nb.transformers_sampler import TransformersSampler
     (model, tokenizer), (judge, words) = load(base, exact=True), load(teacher)
     same_vocabulary(tokenizer, words)
     rows = Dataset.from_list([dict(prompt=render(q.prompt, template, tokenizer)) for q in questions])
-    for reader in (model, judge): TransformersSampler(reader, tokenizer).encode(rows["prompt"], config.max_tokens)  # refuses what would not fit
+    for reader in (model, judge): Tokenized(tokenizer, reader.config).encode(rows["prompt"], config.max_tokens)  # refuses what would not fit
     return DistillationTrainer(model=model, teacher_model=judge, args=on_policy_fields(config, work), train_dataset=rows,
                                processing_class=tokenizer, peft_config=adapters(config))
 

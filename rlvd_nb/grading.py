@@ -6,7 +6,7 @@
 __all__ = ['SERVED', 'BATCH', 'work_key', 'distinct_work', 'failed', 'grade_one', 'resident_peak', 'limit_memory', 'limit_cpu',
            'die_with_parent', 'start_worker', 'grade_batch', 'ready', 'main_hidden', 'CleanProcess', 'CleanContext',
            'check_importable', 'Limits', 'default_workers', 'bounded_pool', 'Ledger', 'drain', 'grade_pooled',
-           'grade_pairs', 'verdict_counts', 'check_golds']
+           'graded_here', 'places_of', 'grade_pairs', 'verdict_counts', 'check_golds']
 
 # %% ../nbs/api/03_grading.ipynb #c19be9e7
 import contextlib, multiprocessing, os, queue, resource, signal, sys, threading, time, types
@@ -107,7 +107,7 @@ def start_worker(
 # %% ../nbs/api/03_grading.ipynb #8f166bd9
 def grade_batch(
     batch: list[tuple[Question, str]], # questions and completions
-    seconds: float,                    # time limit of one judgement
+    seconds: float,                    # time limit of one judgement, unless the task asks for more
 ) -> list[Grade]:
     "In a worker: the grades of the first ones of a batch, of all when they are quick."
     limit_cpu(2 * seconds)
@@ -195,8 +195,9 @@ class Ledger:
         task: Task,                        # who judges
         pairs: list[tuple[Question, str]], # the distinct work
         workers: int,                      # how many share it
+        tell: Callable[[range, list[Grade]], None] = lambda batch, grades: None, # told which ones have got their grades
     ):
-        self.task, self.pairs, self.done = task, pairs, 0  # done: how many have a grade
+        self.task, self.pairs, self.tell, self.done = task, pairs, tell, 0  # done: how many have a grade
         self.grades: list[Grade | None] = [None] * len(pairs)
         size, everything = max(1, min(BATCH, len(pairs) // (4 * workers))), range(len(pairs))
         self.waiting = deque(everything[at:at + size] for at in everything[::size])
@@ -206,6 +207,7 @@ class Ledger:
         self.grades[batch.start:batch.start + len(grades)] = grades
         self.done += len(grades)
         if len(grades) < len(batch): self.waiting.appendleft(batch[len(grades):])
+        self.tell(batch[:len(grades)], grades)
 
     def settle(self, batch: range, result: Future) -> None:
         "Take what came of a batch, as the table says."
@@ -220,7 +222,6 @@ def drain(
     pool: ProcessPool,           # started workers
     ledger: Ledger,              # what is to be done
     limits: Limits,              # what they may use
-    tick: Callable[[int], None], # told how many pairs have a grade
 ) -> None:
     "Work until nothing waits; when the pool breaks, what was under way waits again."
     under_way, finished = {}, queue.SimpleQueue()
@@ -234,9 +235,7 @@ def drain(
                 under_way[future] = batch
                 future.add_done_callback(finished.put)
             future = finished.get(timeout=60 + 10 * limits.seconds)
-            ledger.settle(under_way[future], future)
-            del under_way[future]
-            tick(ledger.done)
+            ledger.settle(under_way.pop(future), future)
     finally: ledger.waiting.extend(batch[i:i + 1] for batch in under_way.values() for i in range(len(batch)))
 
 # %% ../nbs/api/03_grading.ipynb #21f08a2f
@@ -244,37 +243,63 @@ def grade_pooled(
     task: Task,                        # who judges
     pairs: list[tuple[Question, str]], # the distinct work
     limits: Limits,                    # what the workers may use
-    tick: Callable[[int], None],       # told how many pairs have a grade
+    tell: Callable[[range, list[Grade]], None], # told which ones have got their grades
 ) -> list[Grade]:
     "Grades in the order given, made in bounded processes."
-    ledger = Ledger(task, pairs, limits.workers)
+    ledger = Ledger(task, pairs, limits.workers, tell)
     while ledger.waiting:
         before = ledger.done
         try:
-            with bounded_pool(task, limits) as pool: drain(pool, ledger, limits, tick)
+            with bounded_pool(task, limits) as pool: drain(pool, ledger, limits)
         except (BrokenProcessPool, queue.Empty) as error:
             if ledger.done == before: raise RuntimeError(f"grading of task {task.name!r} stands still; no worker answers") from error
     return ledger.grades
 
-# %% ../nbs/api/03_grading.ipynb #6b2a2d3e
+# %% ../nbs/api/03_grading.ipynb #c8106d48
+def graded_here(
+    task: Task,                                 # who judges
+    pairs: list[tuple[Question, str]],          # the distinct work
+    tell: Callable[[range, list[Grade]], None], # told which ones have got their grades
+) -> list[Grade]:
+    "Grades in the order given, made in this process."
+    grades = []
+    for start in range(0, len(pairs), BATCH):
+        grades += (batch := [grade_one(task, *pair) for pair in pairs[start:start + BATCH]])
+        tell(range(start, start + len(batch)), batch)
+    return grades
+
+# %% ../nbs/api/03_grading.ipynb #77ebadb4
+def places_of(
+    numbers: Sequence[int], # of the work that stands for each pair
+    works: int,             # how many there are
+) -> list[list[int]]:
+    "The places of the pairs that each piece of work stands for."
+    places = [[] for _ in range(works)]
+    for place, number in enumerate(numbers): places[number].append(place)
+    return places
+
+# %% ../nbs/api/03_grading.ipynb #7c84c927
 def grade_pairs(
     task: Task,                            # who judges
     pairs: Sequence[tuple[Question, str]], # questions and completions
     workers: int | None = None,            # processes; None for as many as there are processors
-    seconds: float = 5.0,                  # time limit of one judgement
+    seconds: float = 5.0,                  # time limit of one judgement, unless the task asks for more
     memory_mb: int = 1024,                 # memory limit of one worker
     progress: bool = False,                # whether to show a bar
+    keep: Callable[[list[tuple[int, Grade]]], None] | None = None, # told places of pairs with their grades, as they come
 ) -> list[Grade]:
     "The grade of every pair, in the order given; what is the same work is done once."
     first, numbers = distinct_work(task, pairs)
     wanted = min(default_workers() if workers is None else workers, max(1, len(first)))
-    limits = Limits(wanted, seconds, memory_mb)
-    label = dict(desc=f"grading {task.name}", disable=not progress, unit=" answers", mininterval=1)
-    if task.untrusted:
-        with tqdm(total=len(first), **label) as bar: grades = grade_pooled(task, first, limits, lambda done: bar.update(done - bar.n))
-    else: grades = [grade_one(task, *pair) for pair in tqdm(first, **label)]
+    limits, places = Limits(wanted, max(seconds, getattr(task, "seconds", 0)), memory_mb), places_of(numbers, len(first))
+    with tqdm(total=len(first), desc=f"grading {task.name}", disable=not progress, unit=" answers", mininterval=1) as bar:
+        def tell(works: range, grades: list[Grade]) -> None:
+            bar.update(len(grades))
+            if keep: keep([(place, grade) for work, grade in zip(works, grades) for place in places[work]])
+        grades = grade_pooled(task, first, limits, tell) if task.untrusted else graded_here(task, first, tell)
     return [grades[number] for number in numbers]
 
+# %% ../nbs/api/03_grading.ipynb #91658ac9
 def verdict_counts(
     grades: Sequence[Grade], # any number of them
 ) -> dict[str, int]:

@@ -6,7 +6,7 @@
 __all__ = ['PretrainConfig', 'pack', 'packed_loss', 'learning_rate', 'save_state', 'load_state', 'packed_text', 'train_packed',
            'pretrained', 'base_model', 'teacher_model']
 
-# %% ../nbs/api/07_pretraining.ipynb #6b70ca18
+# %% ../nbs/api/07_pretraining.ipynb #1465896d
 import math
 from collections.abc import Sequence
 from itertools import islice
@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
 from .artifacts import made, replacing, write_json
-from .models import LabModelConfig, new_model, save, word_ids, word_tokenizer
+from .models import LabModelConfig, new_model, save, word_reader, word_tokenizer
 from .project import UserError, derive_seed
 from .tasks.base import Domain
 
-# %% ../nbs/api/07_pretraining.ipynb #b78dd49c
+# %% ../nbs/api/07_pretraining.ipynb #5e743d08
 class PretrainConfig(BaseModel):
     "How a lab base model is trained."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,7 +51,7 @@ def pack(
         ids[r, :len(flat)], part[r, :len(flat)], position[r, :len(flat)] = zip(*flat)
     return ids, part, position
 
-# %% ../nbs/api/07_pretraining.ipynb #31c193ac
+# %% ../nbs/api/07_pretraining.ipynb #e5cbcda9
 def packed_loss(
     model,       # a causal model
     ids,         # [rows, row] token ids
@@ -74,7 +74,7 @@ def learning_rate(
     cosine = .5 * (1 + math.cos(math.pi * step / config.steps))
     return config.learning_rate * min(1, (step + 1) / config.warmup) * (.05 + .95 * cosine)
 
-# %% ../nbs/api/07_pretraining.ipynb #f69d5587
+# %% ../nbs/api/07_pretraining.ipynb #ab89f5d5
 def save_state(
     path: Path,  # a safetensors file
     model,       # its parameters
@@ -105,7 +105,7 @@ def load_state(
         optimizer.state[value] = {"step": torch.tensor(float(step)), **{m: state[f"{m}.{name}"] for m in ("exp_avg", "exp_avg_sq")}}
     return step
 
-# %% ../nbs/api/07_pretraining.ipynb #95a6d8bb
+# %% ../nbs/api/07_pretraining.ipynb #5858849b
 def packed_text(
     domain: Domain,         # whose text
     tokenizer,              # of the model
@@ -115,7 +115,8 @@ def packed_text(
     "The text as three tensors: ids, sequence numbers, positions."
     import torch
     stream = domain.text(config.seed) if reader == "base" else domain.teacher_text(config.seed)
-    sequences = [word_ids(tokenizer, f"{prompt} {response}.") for prompt, response in islice(stream, config.texts)]
+    read = word_reader(tokenizer)
+    sequences = [read(f"{prompt} {response}.") for prompt, response in islice(stream, config.texts)]
     return tuple(torch.from_numpy(array) for array in pack(sequences, config.row))
 
 def train_packed(
@@ -140,7 +141,7 @@ def train_packed(
         if (step + 1) % config.checkpoint == 0: save_state(work / "state.safetensors", model, optimizer, step + 1)
     return losses
 
-# %% ../nbs/api/07_pretraining.ipynb #78f28fd8
+# %% ../nbs/api/07_pretraining.ipynb #73f5541e
 def pretrained(
     reader: str,             # "base" or "teacher": whose text it reads, and the artifact's kind
     domain: Domain,          # the world it is to know

@@ -21,7 +21,7 @@ from .launch import launched
 from .models import fingerprint, load
 from .project import UserError, derive_seed
 from .prompts import render
-from .sampling import Request, SamplingParams
+from .sampling import Request, SamplingParams, Tokenized
 from .tasks.base import ERROR, RIGHT, Question, Task
 from .trainers import TrainConfig, adapters, filled, shared_fields, train_to
 
@@ -110,16 +110,15 @@ def grpo_trainer(
     "TRL's trainer with our reward and our rollouts; with TRL's own vLLM rollouts where `trl` has `use_vllm`."
     from datasets import Dataset
     from trl import GRPOTrainer
-    from rlvd_nb.transformers_sampler import TransformersSampler
     model, tokenizer = load(base, exact=True)
     rows = Dataset.from_list([dict(prompt=render(q.prompt, template, tokenizer), question_id=q.id) for q in questions])
-    TransformersSampler(model, tokenizer).encode(rows["prompt"], config.max_tokens)  # refuses now what would not fit in the middle of the run
+    Tokenized(tokenizer, model.config).encode(rows["prompt"], config.max_tokens)  # refuses now what would not fit in the middle of the run
     with trl_quietly():
         return GRPOTrainer(model=model, args=grpo_fields(config, work), train_dataset=rows, processing_class=tokenizer,
                            reward_funcs=make_reward(task, questions), peft_config=adapters(config),
                            rollout_func=None if config.trl.get("use_vllm") else make_rollouts(config))
 
-# %% ../nbs/api/07_rlvr.ipynb #f9cf19d0
+# %% ../nbs/api/07_rlvr.ipynb #0bafdc74
 def train_grpo(
     work: Path,                    # the folder to fill
     base: Path,                    # the model's folder

@@ -6,7 +6,7 @@
 __all__ = ['KEPT', 'SECOND', 'student_of', 'self_distilled', 'teacher_of', 'taught', 'lesson_questions', 'lessons',
            'on_policy_of', 'teacher_distilled', 'teacher_responses', 'Cohort']
 
-# %% ../nbs/api/13_students.ipynb #cb24d4b8
+# %% ../nbs/api/13_students.ipynb #e4481dc5
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -22,10 +22,12 @@ from .project import UserError, configured
 from .prompts import render
 from .responses import Responses, tabulate, without_errors
 from .run import Run, ask, base_of, replicates, responses_of, rlvr_of
+from .rows import KINDS
 from .store import PAIR, verdicts
 from .tasks.base import RIGHT, Question, check_disjoint
+from .vllm_sampler import stop_engine
 
-# %% ../nbs/api/13_students.ipynb #dc41c7af
+# %% ../nbs/api/13_students.ipynb #10ed3130
 def student_of(
     run: Run,                # how it is trained
     name: str,               # of the arm
@@ -38,12 +40,13 @@ def student_of(
     check_disjoint(asked, run.questions("test"))
     tokenizer = load_tokenizer(start)
     prompts = {question.id: render(question.prompt, run.settings.template, tokenizer) for question in asked}
-    config = configured(SftConfig, "distillation", seed=run.settings.seed, **run.settings.sft)
+    config = configured(SftConfig, "distillation", seed=run.settings.seed, lora=run.settings.lora, **run.settings.sft)
+    stop_engine()  # training needs the GPU's memory
     folder = sft(start, responses.assign(prompt=responses["question_id"].map(prompts)), config, run.settings.launch)
     run.inputs[name] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_students.ipynb #bf43cab7
+# %% ../nbs/api/13_students.ipynb #ff830a6a
 def self_distilled(
     run: Run, # of section 04, one training seed
 ) -> dict[str, Path]:
@@ -57,13 +60,13 @@ def self_distilled(
     run.inputs["lessons"] = arm_sizes({name: lesson for name, (_, lesson) in lessons.items()}).to_dict("records")
     return {"base": base, "RL": rl} | {name: student_of(run, name, start, lesson, train) for name, (start, lesson) in lessons.items()}
 
-# %% ../nbs/api/13_students.ipynb #43d56df3
+# %% ../nbs/api/13_students.ipynb #3cc1803d
 def teacher_of(
     run: Run, # whose teacher
 ) -> Path | None:
     "Folder of the teacher model, the lab's trained now if it is not in the store; None where the teacher is a file of responses."
     s = run.settings
-    if Path(s.teacher).suffix in (".jsonl", ".parquet"): return None
+    if s.teacher.endswith(KINDS): return None
     if s.teacher != "lab": folder = locate(s.teacher)
     elif not hasattr(run.task, "teacher_text"): raise UserError(f"the lab's teacher knows the lab's world, not the task {s.task!r}; set teacher to a model or a file of responses")
     else:
@@ -90,7 +93,7 @@ def taught(
     lengths = dict(zip(distinct, map(len, load_tokenizer(start)(list(distinct), add_special_tokens=False).input_ids)))
     return right.assign(tokens=right["completion"].map(lengths) + 1)  # and the end
 
-# %% ../nbs/api/13_students.ipynb #02b3e289
+# %% ../nbs/api/13_students.ipynb #e6a790b5
 def lesson_questions(
     run: Run,   # of section 05, one training seed
     base: Path, # the student before
@@ -117,7 +120,7 @@ def lessons(
     arms = {name: right[right["question_id"].isin({q.id for q in pool})].reset_index(drop=True) for name, pool in pools.items()}
     return levelled(arms, run.settings.arm_responses, seed=run.settings.seed), asked
 
-# %% ../nbs/api/13_students.ipynb #ab5e4750
+# %% ../nbs/api/13_students.ipynb #c9232d71
 def on_policy_of(
     run: Run,                      # how it is trained
     base: Path,                    # the student
@@ -129,7 +132,8 @@ def on_policy_of(
     from rlvd_nb.distillation import OnPolicyConfig, SftConfig, on_policy
     sft = configured(SftConfig, "distillation", **run.settings.sft)
     steps = math.ceil(responses / sft.batch) * math.ceil(sft.epochs)
-    config = configured(OnPolicyConfig, "on-policy distillation", steps=steps, batch=sft.batch, max_tokens=run.settings.max_tokens, seed=run.settings.seed, **run.settings.on_policy)
+    config = configured(OnPolicyConfig, "on-policy distillation", steps=steps, batch=sft.batch, max_tokens=run.settings.max_tokens, lora=run.settings.lora, seed=run.settings.seed, **run.settings.on_policy)
+    stop_engine()
     folder = on_policy(base, teacher, questions, config, run.settings.template, run.settings.launch)
     run.inputs["on-policy"] = fingerprint(folder)
     return folder
@@ -147,7 +151,7 @@ def teacher_distilled(
         found["on-policy"] = on_policy_of(run, base, teacher, [q for q in asked if q.id in able], len(arms["reasoning only"]))
     return found
 
-# %% ../nbs/api/13_students.ipynb #304b18ac
+# %% ../nbs/api/13_students.ipynb #087096ff
 def teacher_responses(
     run: Run,                      # of section 05
     questions: Sequence[Question], # of the test
@@ -159,7 +163,7 @@ def teacher_responses(
     if failed: print(f"left out {len(failed)} test questions to which the teacher's responses could not be graded")
     return {"teacher": tabulate(rows, kept)}
 
-# %% ../nbs/api/13_students.ipynb #179ff294
+# %% ../nbs/api/13_students.ipynb #0c2db2c0
 KEPT = ["question_id", "sample_index", "verdict", "answer", "chain", "tokens"]
 SECOND = "base, second draw"
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TrainConfig', 'shared_fields', 'share', 'filled', 'adapters', 'progress_callback', 'training_points',
-           'last_checkpoint', 'resumed_from', 'memory_errors', 'train_to']
+           'last_checkpoint', 'resumed_from', 'retire', 'memory_errors', 'train_to']
 
-# %% ../nbs/api/06_trainers.ipynb #8f05e731
+# %% ../nbs/api/06_trainers.ipynb #cc93f6e5
 import math, shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,18 +19,19 @@ from .artifacts import write_json
 from .models import best_device, save
 from .project import UserError
 
-# %% ../nbs/api/06_trainers.ipynb #0b3c163d
+# %% ../nbs/api/06_trainers.ipynb #73f9e243
 class TrainConfig(BaseModel):
     "What every training run has."
     model_config = ConfigDict(extra="forbid", frozen=True)
     learning_rate: float = Field(1e-3, gt=0)  # after the warm-up, constant
     warmup: int = Field(10, ge=0)             # steps
     checkpoint: int = Field(50, ge=1)         # steps between checkpoints
+    snapshots: bool = False                   # keep the model of every checkpoint, as `step-50` and so on
     lora: int = Field(0, ge=0)                # rank of low-rank adapters; 0 trains all weights
     seed: int = 0                             # of the order of the data and everything drawn
     trl: dict = Field(default_factory=dict)   # further fields of TRL's own configuration
 
-# %% ../nbs/api/06_trainers.ipynb #49566986
+# %% ../nbs/api/06_trainers.ipynb #ee8acb23
 def shared_fields(
     config: TrainConfig, # ours
     work: Path,          # TRL's output folder
@@ -40,10 +41,10 @@ def shared_fields(
     return dict(
         output_dir=str(work), learning_rate=config.learning_rate, warmup_steps=config.warmup, lr_scheduler_type="constant_with_warmup",
         max_grad_norm=1.0, seed=config.seed, data_seed=config.seed, use_cpu=not gpu, bf16=gpu, gradient_checkpointing=gpu,
-        save_steps=config.checkpoint, save_total_limit=1, save_on_each_node=True,
+        save_steps=config.checkpoint, save_total_limit=None if config.snapshots else 1, save_on_each_node=True,
         logging_steps=1, report_to=[], disable_tqdm=True, dataloader_pin_memory=False)
 
-# %% ../nbs/api/06_trainers.ipynb #c0003e84
+# %% ../nbs/api/06_trainers.ipynb #02a4ae42
 def share(
     batch: int,       # responses a process and pass
     accumulated: int, # passes a step
@@ -73,16 +74,17 @@ def filled(
     if args.n_gpu > 1: args._n_gpu = 1  # a process trains on one GPU; the Trainer would take all and multiply the batch
     return args
 
-# %% ../nbs/api/06_trainers.ipynb #207fd7e2
+# %% ../nbs/api/06_trainers.ipynb #8eef2062
 def adapters(
     config: TrainConfig, # its rank
 ):
     "Low-rank adapters on every linear layer, twice the rank as their scale; None where all weights are trained."
     if not config.lora: return None
+    if config.snapshots: raise UserError("snapshots hold whole models, and a checkpoint with low-rank adapters is none: set lora or snapshots, not both")
     from peft import LoraConfig
     return LoraConfig(r=config.lora, lora_alpha=2 * config.lora, target_modules="all-linear", task_type="CAUSAL_LM")
 
-# %% ../nbs/api/06_trainers.ipynb #edf16e9c
+# %% ../nbs/api/06_trainers.ipynb #68e22558
 def progress_callback(
     label: str,             # for the progress bar
     curves: dict[str, str], # name in the trainer's log to name for people
@@ -99,7 +101,7 @@ def progress_callback(
         def on_train_end(self, args, state, control, **_): self.bar.close()
     return Progress()
 
-# %% ../nbs/api/06_trainers.ipynb #33c6753f
+# %% ../nbs/api/06_trainers.ipynb #26e0decf
 def training_points(
     history: list[dict],    # the trainer's log
     curves: dict[str, str], # name in the log to name for people; entries without the first one are left out
@@ -108,7 +110,7 @@ def training_points(
     first = next(iter(curves))
     return [dict(step=log["step"], **{name: float(log[key]) for key, name in curves.items() if log.get(key) is not None}) for log in history if first in log]
 
-# %% ../nbs/api/06_trainers.ipynb #6a9bd535
+# %% ../nbs/api/06_trainers.ipynb #588f4ccf
 def last_checkpoint(
     work: Path, # TRL's output folder
 ) -> str | None:
@@ -118,7 +120,7 @@ def last_checkpoint(
         shutil.rmtree(folder)
     return None
 
-# %% ../nbs/api/06_trainers.ipynb #d895ee83
+# %% ../nbs/api/06_trainers.ipynb #2b1bb4dc
 def resumed_from(
     work: Path, # TRL's output folder
     trainer,    # one of TRL's
@@ -130,7 +132,20 @@ def resumed_from(
     if len(set(everywhere)) > 1: raise UserError(f"the machines do not go on from one place ({sorted(set(map(str, everywhere)))}); give them the same parameters and remove {work}")
     return found
 
-# %% ../nbs/api/06_trainers.ipynb #5e9d006e
+# %% ../nbs/api/06_trainers.ipynb #2bddb887
+def retire(
+    checkpoint: Path, # TRL's folder
+    keep: bool,       # its model
+) -> None:
+    "Delete a checkpoint, or leave its model as `step-N`."
+    if keep:
+        snapshot = checkpoint.with_name(checkpoint.name.replace("checkpoint", "step"))
+        snapshot.mkdir(exist_ok=True)
+        for file in checkpoint.iterdir():
+            if file.suffix in (".json", ".safetensors", ".jinja") and file.name != "trainer_state.json": shutil.copy(file, snapshot)
+    shutil.rmtree(checkpoint)
+
+# %% ../nbs/api/06_trainers.ipynb #76121cc6
 @contextmanager
 def memory_errors() -> Iterator[None]:
     "Turn a memory that is too small for a training into one clear line."
@@ -141,7 +156,7 @@ def memory_errors() -> Iterator[None]:
         raise UserError("the training does not fit into memory; in trl lower per_device_train_batch_size and raise gradient_accumulation_steps as much, "
                         "or set lora to a rank such as 16") from error
 
-# %% ../nbs/api/06_trainers.ipynb #7fe621c7
+# %% ../nbs/api/06_trainers.ipynb #fe95e0e3
 def train_to(
     work: Path,             # the folder that becomes the model's; may hold a killed run's checkpoints
     trainer,                # one of TRL's
@@ -158,7 +173,7 @@ def train_to(
     with memory_errors(): trainer.train(resume_from_checkpoint=resumed_from(work, trainer))
     trainer.accelerator.wait_for_everyone()
     if not trainer.args.should_save: return  # the first process of each machine writes
-    for folder in work.glob("checkpoint-*"): shutil.rmtree(folder)
+    for folder in work.glob("checkpoint-*"): retire(folder, trainer.args.save_total_limit is None)
     model = trainer.accelerator.unwrap_model(trainer.model)
     save(model.merge_and_unload() if hasattr(model, "merge_and_unload") else model, trainer.processing_class, work)
     write_json(work / "history.json", training_points(trainer.state.log_history, curves))

@@ -180,7 +180,7 @@ def test_workers_that_cannot_start_are_an_exception_and_not_a_verdict():
 
 def test_a_pool_that_breaks_is_replaced_but_not_for_ever(monkeypatch):
     real, words = grading.drain, [str(i) for i in range(40)]
-    def broken(pool, ledger, limits, tick):
+    def broken(pool, ledger, limits):
         monkeypatch.setattr(grading, "drain", real)
         ledger.record(ledger.waiting.popleft(), [Grade(RIGHT, "early")])
         raise BrokenProcessPool("lost")

@@ -2,15 +2,17 @@
 import os, signal, subprocess, sys, time
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 import pytest
+
+import trap_task
 
 from rlvd_nb import artifacts
 from rlvd_nb.artifacts import made, replacing, write_text
 from rlvd_nb.models import LabModelConfig, new_model, save, word_tokenizer
 from rlvd_nb.project import UserError
 from rlvd_nb.sampling import SamplingParams
-from rlvd_nb.store import read_parts, respond
+from rlvd_nb.store import PAIR, chosen_engine, read_parts, respond, sample_key, verdicts
 from rlvd_nb.tasks.kinship import task as kinship
 
 TASK = kinship(entities=40, train_questions=30, test_questions=30)
@@ -90,6 +92,76 @@ def test_a_killed_run_goes_on(store, model):
     resumed = respond(model, TASK, questions, 32, PARAMS)
     os.environ["RLVD_OUT"] = str(store) + "-fresh"
     assert respond(model, TASK, questions, 32, PARAMS)["completion"].tolist() == resumed["completion"].tolist()
+
+
+GRADED_SLOWLY = """
+import sys
+import pandas as pd
+from rlvd_nb import store
+from trap_task import Slow, question
+store.PIECE = 10
+pairs = pd.DataFrame([("q-a", f"{i}") for i in range(400)], columns=store.PAIR)
+store.verdicts(Slow(sys.argv[1], sys.argv[2] == "pool"), [question("a")], pairs)
+"""
+
+
+@pytest.mark.parametrize("where", ["here", "pool"])
+def test_killed_grading_goes_on(store, tmp_path, monkeypatch, where):
+    "kill -9 in the middle of grading: only what was in flight is graded again, and no more than a piece of it."
+    log, here = tmp_path / "log", str(Path(__file__).parent)
+    monkeypatch.syspath_prepend(here)
+    process = subprocess.Popen([sys.executable, "-c", GRADED_SLOWLY, str(log), where], stderr=subprocess.DEVNULL,
+                               env=os.environ | dict(PYTHONPATH=os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])))
+    deadline = time.time() + 60
+    while len(list(store.glob("store/verdicts/*/*.parquet"))) < 3 and time.time() < deadline: time.sleep(.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    folder, = store.glob("store/verdicts/*/")
+    kept = set(read_parts(folder, [])["completion"])
+    time.sleep(.5)  # the workers notice that their parent is gone
+    before = log.read_text().split()
+    pairs = pd.DataFrame([("q-a", f"{i}") for i in range(400)], columns=PAIR)
+    graded = verdicts(trap_task.Slow(log, False, 0), [trap_task.question("a")], pairs)
+    again = log.read_text().split()[len(before):]
+    assert 30 <= len(kept) < 400 and len(again) == len(set(again)) == 400 - len(kept) and not kept & set(again)
+    in_flight = 10 + 32 * (5 if where == "pool" else 1)  # a piece, and the batch (a pool's batches) under way
+    assert len(set(before) - kept) <= in_flight and (graded["verdict"] == "wrong").all() and graded["completion"].tolist() == pairs["completion"].tolist()
+
+
+def test_what_was_graded_before_an_error_is_kept(store, tmp_path):
+    class Stopped(trap_task.Slow):
+        def grade(self, question, completion):
+            if completion == "stop": raise KeyboardInterrupt
+            return super().grade(question, completion)
+    words = [*(f"{i}" for i in range(40)), "stop", "z"]
+    pairs = pd.DataFrame([("q-a", word) for word in words], columns=PAIR)
+    with pytest.raises(KeyboardInterrupt): verdicts(Stopped(tmp_path / "log", False, 0), [trap_task.question("a")], pairs)
+    verdicts(trap_task.Slow(tmp_path / "log", False, 0), [trap_task.question("a")], pairs)
+    assert (tmp_path / "log").read_text().split() == [*words[:40], *words[32:]]  # grading goes batch by batch, of 32
+def test_addresses_of_samples(model):
+    "What there was before engines and stop strings keeps its address; what they change gets another."
+    old = dict(temperature=1.0, top_k=0, top_p=1.0, max_tokens=8, seed=0)
+    plain = sample_key(model, PARAMS)
+    assert plain == dict(model=plain["model"], params=old, code=1)
+    assert sample_key(model, PARAMS, "vllm") == plain | dict(engine="vllm")
+    assert sample_key(model, SamplingParams(max_tokens=8, stop=(" a",)))["params"] == old | dict(stop=(" a",))
+
+
+def test_stop_strings_are_cut_off(store, model):
+    word = " " + TASK.world.relations[0]
+    whole, cut = (respond(model, TASK, TASK.questions("test"), 16, SamplingParams(max_tokens=8, stop=stop), engine="transformers") for stop in ((), (word,)))
+    assert cut["completion"].tolist() == [text.split(word)[0] for text in whole["completion"]]
+    held = whole["completion"].str.contains(word)
+    assert held.any() and cut.loc[held, "finished"].all() and (cut.loc[~held, "finished"] == whole.loc[~held, "finished"]).all()
+
+
+def test_vllm_where_it_is_not(store, model, monkeypatch, capsys):
+    "`auto` does without it and says so; asked for by name it ends in one line, once something must be sampled."
+    monkeypatch.setattr("rlvd_nb.vllm_sampler.build", lambda: "")
+    assert chosen_engine("auto") == "transformers" and capsys.readouterr().out == "engine: transformers, as vLLM is not installed\n"
+    with pytest.raises(UserError, match="engine vllm: vLLM is not installed; install it .*, or take engine=transformers"):
+        respond(model, TASK, TASK.questions("test")[:2], 2, PARAMS, engine="vllm")
+    with pytest.raises(UserError, match="engine must be transformers, vllm or auto, not 'vlm'"): chosen_engine("vlm")
 
 
 def test_a_sample_says_what_made_it(store, model):

@@ -38,3 +38,16 @@ class Trap:
 class Stillborn(Trap):
     "A worker cannot even receive it."
     def __setstate__(self, state): raise OSError("cannot be unpickled here")
+
+
+class Slow(Trap):
+    "Takes its time, here or in workers."
+    version, source = "slow", lambda self: dict(task="slow")
+
+    def __init__(self, log, untrusted, seconds=.02):
+        super().__init__(log)
+        self.untrusted, self.seconds = untrusted, seconds
+
+    def grade(self, question, completion):
+        time.sleep(self.seconds)
+        return super().grade(question, completion)
