@@ -144,12 +144,13 @@ def best_device() -> str:
 def load(
     folder: Path,        # a model's folder
     device: str = "",    # "cpu", "cuda", ...; the best there is when empty
+    exact: bool = False, # float32 on a GPU too, as training needs: a step of 1e-6 is lost in bfloat16's rounding
 ):
     "Model and tokenizer, in float32 on the CPU and bfloat16 on a GPU, ready to run."
     import torch
     from transformers import AutoModelForCausalLM
     weight_files(folder)
     device = device or best_device()
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    dtype = torch.float32 if exact or device == "cpu" else torch.bfloat16
     with quiet(): model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True).to(device)
     return model.eval(), load_tokenizer(folder)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VARIANTS', 'CURVES', 'GrpoConfig', 'grpo_fields', 'make_rollouts', 'make_reward', 'trl_quietly', 'grpo_trainer',
-           'grpo']
+           'train_grpo', 'grpo']
 
 # %% ../nbs/api/07_rlvr.ipynb #77e488ea
 import os
@@ -17,10 +17,11 @@ from pydantic import Field
 
 from .artifacts import made
 from .grading import grade_pairs
+from .launch import launched
 from .models import fingerprint, load
 from .project import UserError, derive_seed
 from .prompts import render
-from .sampling import Request, SamplingParams
+from .sampling import Request, SamplingParams, Tokenized
 from .tasks.base import ERROR, RIGHT, Question, Task
 from .trainers import TrainConfig, adapters, filled, shared_fields, train_to
 
@@ -56,15 +57,18 @@ def make_rollouts(
 ):
     "The `rollout_func` with which TRL asks for responses: our sampler on the model as it is at this step."
     def rollout(prompts: list[str], trainer) -> dict:
+        from accelerate.utils import gather_object
         from rlvd_nb.transformers_sampler import TransformersSampler
         sampler = TransformersSampler(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
-        seed = derive_seed("rollout", config.seed, trainer.state.global_step, trainer.accelerator.process_index)
+        seed = derive_seed("rollout", config.seed, trainer.state.global_step, 0)  # 0: one stream for all processes
         asked = trainer.args
         params = SamplingParams(asked.temperature, asked.top_k, asked.top_p, config.max_tokens, seed)
-        requests = [Request(prompt, 0, count) for prompt, count in Counter(prompts).items()]
+        before = Counter(gather_object(prompts)[:trainer.accelerator.process_index * len(prompts)])  # what the processes before this one draw
+        requests = [Request(prompt, before[prompt], count) for prompt, count in Counter(prompts).items()]
         pool = {}
-        for batch in sampler.sample(requests, params):
-            for request, completions in batch: pool.setdefault(request.prompt, []).extend(completions)
+        with trainer.accelerator.autocast():
+            for batch in sampler.sample(requests, params):
+                for request, completions in batch: pool.setdefault(request.prompt, []).extend(completions)
         ids, queues = sampler.encode(prompts, config.max_tokens), {prompt: iter(done) for prompt, done in pool.items()}
         chosen = [next(queues[prompt]) for prompt in prompts]
         return dict(prompt_ids=[list(ids[prompt]) for prompt in prompts], completion_ids=[list(c.tokens) for c in chosen],
@@ -106,24 +110,37 @@ def grpo_trainer(
     "TRL's trainer with our reward and our rollouts; with TRL's own vLLM rollouts where `trl` has `use_vllm`."
     from datasets import Dataset
     from trl import GRPOTrainer
-    model, tokenizer = load(base)
+    model, tokenizer = load(base, exact=True)
     rows = Dataset.from_list([dict(prompt=render(q.prompt, template, tokenizer), question_id=q.id) for q in questions])
+    Tokenized(tokenizer, model.config).encode(rows["prompt"], config.max_tokens)  # refuses now what would not fit in the middle of the run
     with trl_quietly():
         return GRPOTrainer(model=model, args=grpo_fields(config, work), train_dataset=rows, processing_class=tokenizer,
                            reward_funcs=make_reward(task, questions), peft_config=adapters(config),
                            rollout_func=None if config.trl.get("use_vllm") else make_rollouts(config))
 
-# %% ../nbs/api/07_rlvr.ipynb #0c00637b
+# %% ../nbs/api/07_rlvr.ipynb #0bafdc74
+def train_grpo(
+    work: Path,                    # the folder to fill
+    base: Path,                    # the model's folder
+    task: Task,                    # the verifier
+    questions: Sequence[Question], # to learn from
+    config: GrpoConfig,            # the run
+    template: str,                 # what the model reads around a question
+) -> None:
+    "Train, in this process or as one of several."
+    train_to(work, grpo_trainer(base, task, questions, config, work, template), f"RLVR ({config.variant})", CURVES)
+
 def grpo(
     base: Path,                    # the model's folder
     task: Task,                    # the verifier
     questions: Sequence[Question], # to learn from
     config: GrpoConfig,            # the run
     template: str = "question",    # what the model reads around a question
+    launch: str = "",              # arguments of `accelerate launch`; empty trains in this process
 ) -> Path:
     "Folder of the RLVR-trained model, with its training curves in `history.json`; trained now if it is not in the store."
     if len(questions) < config.questions:
         raise UserError(f"a step takes {config.questions} questions, but there are only {len(questions)} to train on")
     key = dict(base=fingerprint(base), task=task.source(), grader=task.version, questions=[q.id for q in questions],
                config=config.model_dump(mode="json"), template=template, code=1)
-    return made("grpo", key, lambda work: train_to(work, grpo_trainer(base, task, questions, config, work, template), f"RLVR ({config.variant})", CURVES))
+    return made("grpo", key, lambda work: launched(launch, train_grpo, work, base, task, list(questions), config, template))

@@ -148,7 +148,7 @@ def rlvr_of(
                         learning_rate=s.learning_rate, warmup=s.warmup, temperature=s.rollout_temperature, max_tokens=s.max_tokens,
                         checkpoint=s.checkpoint, snapshots=s.snapshots, lora=s.lora, seed=s.seed, trl=s.trl)
     stop_engine()  # training needs the GPU's memory
-    folder = grpo(base, run.task, train, config, s.template)
+    folder = grpo(base, run.task, train, config, s.template, s.launch)
     run.inputs["RLVR"] = fingerprint(folder)
     return folder
 

@@ -42,7 +42,7 @@ def student_of(
     prompts = {question.id: render(question.prompt, run.settings.template, tokenizer) for question in asked}
     config = configured(SftConfig, "distillation", seed=run.settings.seed, lora=run.settings.lora, **run.settings.sft)
     stop_engine()  # training needs the GPU's memory
-    folder = sft(start, responses.assign(prompt=responses["question_id"].map(prompts)), config)
+    folder = sft(start, responses.assign(prompt=responses["question_id"].map(prompts)), config, run.settings.launch)
     run.inputs[name] = fingerprint(folder)
     return folder
 
@@ -136,7 +136,7 @@ def on_policy_of(
     steps = math.ceil(responses / sft.batch) * math.ceil(sft.epochs)
     config = configured(OnPolicyConfig, "on-policy distillation", steps=steps, batch=sft.batch, max_tokens=run.settings.max_tokens, lora=run.settings.lora, seed=run.settings.seed, **run.settings.on_policy)
     stop_engine()
-    folder = on_policy(base, teacher, questions, config, run.settings.template)
+    folder = on_policy(base, teacher, questions, config, run.settings.template, run.settings.launch)
     run.inputs["on-policy"] = fingerprint(folder)
     return folder
 
