@@ -7,7 +7,7 @@ __all__ = ['LAYOUT', 'WORD', 'LETTERS', 'LETTER', 'SAID', 'LONGEST', 'MARK', 'EN
            'spell', 'roles_said', 'last_block', 'concluded', 'read_rows', 'make_question', 'find_files', 'sketch',
            'without_twins', 'load_questions', 'Fresh', 'generate_questions', 'KnightsKnaves', 'Options', 'task']
 
-# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #38040e79
+# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #36ae2c10
 import re
 from importlib import metadata
 from pathlib import Path
@@ -20,9 +20,9 @@ from ..artifacts import checksum
 from ..knights import Puzzle, canonical, read_statements, renumber, the_solution
 from ..project import UserError, configured, data_dir, derive_seed
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
-from .math500 import last_boxed
+from ..math_answers import last_boxed
 
-# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #55891930
+# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #d21e8528
 LAYOUT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|fbox)\b|\\\\|\\[,;!\s()\[\]]|[*_`$~{}#>]|(?<!\w)\(?\d+[.):]\)?(?=[\s*_])|(?m:^\s*[-•+]\s+)")
 WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*|\d+|[^\s\w]|\n")
 LETTERS = {"c": "is must be a an the indeed also therefore definitely certainly - – — = → ⇒ |", "p": "are", ":": ":", ",": ",", "&": "and & both all",
@@ -46,7 +46,7 @@ def spell(
         elif letter := LETTER.get(low, ("U" if word[0].isupper() else "w") if word[0].isalnum() else ""): found.append((letter, ""))
     return found
 
-# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #e43e5b52
+# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #057364bd
 SAID = re.compile(r"(?P<stranger>U,*&)?(?P<one>N)[c:]*(?P<no>x?)c*(?P<role>R)"                                    # Zoey is not a knight
                   r"|(?P<all>(?:[NU][,&]+)*[NU])(?:[cp:]+[c,&]*|[cp:]*(?P<none>x)c*)(?P<roles>S)"                  # Zoey and Oliver are both knights
                   r"|(?P<head>[RS])c*[:p]c*(?P<list>N(?:[,&]+N)*|0)(?=[,&]*(?:[.RS]|$))")                          # Knights: Zoey, Oliver
@@ -66,7 +66,7 @@ def roles_said(
         said += [(words[i][1], role) for i in range(*match.span(who)) if letters[i] == "N"]
     return said
 
-# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #73a43a6d
+# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #579f3246
 LONGEST = 4000 # characters; a longer conclusion is none
 MARK = re.compile(r"<answer>|\bCONCLUSION\b|\b(?i:conclusion|answer)[*_\s]*:")
 END = re.compile(r"</answer>|<\|")
@@ -104,7 +104,7 @@ def concluded(
     found = dict(said or ())
     return {name: found[name] for name in names} if len(said or ()) == len(names) == len(found) else None
 
-# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #b1844171
+# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #b6b39935
 COLUMNS = ("quiz", "names", "statements", "solution")
 PEOPLE = (3, 4, 5)
 ROLES = ("knight", "knave")
@@ -140,7 +140,7 @@ def make_question(
     return Question(id=name, prompt=asked, gold=gold, split=split, difficulty=f"{len(puzzle.names)} people",
                     info=dict(names=list(puzzle.names), roles=list(roles), statements=puzzle.statements))
 
-# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #101722ef
+# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #470316c6
 def find_files(
     path: str | Path | None, # a folder, or a file; None for RLVD_DATA
     people: tuple[int, ...], # which sizes
@@ -185,7 +185,7 @@ def load_questions(
     return found, dict(files={file.name: checksum(file) for paths in files.values() for file in paths}, people=list(people), prompt=prompt,
                        twins=len(everything) - len(found.get("train", [])))
 
-# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #cd91af1d
+# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #3e8418e4
 class Fresh(BaseModel):
     "Which puzzles to generate."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -215,7 +215,7 @@ def generate_questions(
             return found, dict(generator="reasoning-gym", version=metadata.version("reasoning-gym"), generate=fresh.model_dump())
     raise UserError(f"{tries} puzzles of {fresh.n_people} people have no {fresh.count} different ones for each of train and test; ask for fewer")
 
-# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #e10231ca
+# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #1d9b1e2c
 class KnightsKnaves:
     "Knights and Knaves puzzles in real text, judged by all roles or none."
     name, version, untrusted = "knights_knaves", "1", False
@@ -249,7 +249,7 @@ class KnightsKnaves:
         "The files and their checksums, or the generator's settings and version."
         return dict(task=self.name, **self._source)
 
-# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #96c8bff7
+# %% ../../nbs/api/02_tasks.knights_knaves.ipynb #4ee869c6
 class Options(BaseModel):
     "What the task can be told."
     model_config = ConfigDict(extra="forbid", frozen=True)
