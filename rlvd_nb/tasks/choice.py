@@ -6,19 +6,19 @@
 __all__ = ['LETTERS', 'CATEGORIES', 'Category', 'thing_names', 'Knowledge', 'ChoiceConfig', 'Shelf', 'Choice', 'read_choice',
            'draw_choice', 'Choice4', 'task']
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #f306187e
+# %% ../../nbs/api/02_tasks.choice.ipynb #86cd0611
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..chains import SO, ChainConfig, ChainDomain, Item, Step, check_range, check_shares, draw_kinds, recall
+from ..chains import ChainConfig, ChainDomain, Item, Step, check_range, check_shares, draw_kinds, recall
 from ..project import configured, derive_seed
 from .base import Question
 from .kinship import CHECK, KINDS, THINK, Facts
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #37f7eb4d
+# %% ../../nbs/api/02_tasks.choice.ipynb #dd69c4a7
 LETTERS = ("a", "b", "c", "d")
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def thing_names(
     every = ["".join(parts) for parts in product(_BEGINNINGS, CATEGORIES[category].endings)]
     return sorted(np.random.default_rng(derive_seed(category, seed)).choice(every, size=count, replace=False).tolist())
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #4c63dcb5
+# %% ../../nbs/api/02_tasks.choice.ipynb #60d9f85e
 class Knowledge(BaseModel):
     "What the pretraining text knows of a category."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,7 +72,7 @@ class ChoiceConfig(ChainConfig):
         if not self.hops or not set(self.hops) <= {1, 2}: raise ValueError(f"hops must be 1 or 2, not {self.hops}")
         return self
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #827f3c1d
+# %% ../../nbs/api/02_tasks.choice.ipynb #eebb397f
 class Shelf:
     "The facts of one category."
     def __init__(
@@ -95,7 +95,7 @@ class Shelf:
         at, values = (self.relations.index(relation), self.index[thing]), self.values[relation]
         return values[self.facts.true[at]], values[self.facts.false[at]], int(self.facts.kind[at]), float(self.facts.q[at])
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #3fec57fc
+# %% ../../nbs/api/02_tasks.choice.ipynb #6a08a85a
 @dataclass(frozen=True)
 class Choice(Item):
     "A question with its four options."
@@ -124,7 +124,7 @@ def read_choice(
     category, *relations, thing = asked.replace(" of ", " ").split(" ")
     return Choice(category, tuple(relations[::-1]), thing, tuple(options.split()[::2]))
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #0ba2be6d
+# %% ../../nbs/api/02_tasks.choice.ipynb #6ed0f175
 def draw_choice(
     rng: np.random.Generator, # the stream
     category: str,            # a name in CATEGORIES
@@ -141,7 +141,7 @@ def draw_choice(
     options = list(dict.fromkeys([*likely, *others]))[:4]
     return Choice(category, path, thing, tuple(options[i] for i in rng.permutation(4)))
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #e310e547
+# %% ../../nbs/api/02_tasks.choice.ipynb #3f45d43f
 class Choice4(ChainDomain):
     "Multiple choice over facts, with an exact check of every fact that is stated."
     name, version = "choice", "1"
@@ -154,13 +154,13 @@ class Choice4(ChainDomain):
         super().__init__(config, list(product(CATEGORIES, config.hops)))
         self.shelves = {category: Shelf(category, config) for category in CATEGORIES}
         self.values = frozenset(word for shelf in self.shelves.values() for words in shelf.values.values() for word in words)
-        self.max_tokens = 7 * max(config.hops) + 5  # a verified chain, its end, and one word to spare
+        self.max_tokens = 7 * max(config.hops) + 4  # a verified chain, its end, and one word to spare
 
     @property
     def vocabulary(self) -> list[str]:
         "Every word, in a fixed order."
         words = [[category, *shelf.relations, *(word for values in shelf.values.values() for word in values)] for category, shelf in self.shelves.items()]
-        return ["?", "of", THINK, CHECK, SO, *LETTERS, *(word for part in words for word in part)]
+        return ["?", "of", THINK, CHECK, *LETTERS, *(word for part in words for word in part)]
 
     def draw(self, rng: np.random.Generator, level: tuple[str, int]) -> Choice:
         "A choice of this category and number of facts."
@@ -175,8 +175,8 @@ class Choice4(ChainDomain):
         "The choice in a prompt."
         return read_choice(prompt)
 
-    def walk(self, item: Choice, rng: np.random.Generator, q: float | None, correction: float) -> tuple[list[Step], str] | None:
-        "A step a fact, and the letter; None where the text would need an unknown fact."
+    def walk(self, item: Choice, rng: np.random.Generator, q: float | None, correction: float) -> tuple[list[Step], tuple[str, ...]] | None:
+        "A step a fact, and the letter if there are options; None where the text would need an unknown fact."
         steps, at = [], item.thing
         for relation in item.path:
             true, false, kind, known = self.shelves[item.category].look_up(relation, at)
@@ -184,20 +184,17 @@ class Choice4(ChainDomain):
             first, final = recall(rng, true, false, known if q is None else q, correction)
             steps.append(Step((relation, at), first, final))
             at = final
-        return steps, at if not item.options else LETTERS[item.options.index(at) if at in item.options else rng.integers(len(LETTERS))]
-
-    def skipped(self, steps: list[Step]) -> list[Step]:
-        "The last value alone."
-        return [Step((), steps[-1].first, steps[-1].final)]
+        if not item.options: return steps, ()
+        return steps, (LETTERS[item.options.index(at) if at in item.options else rng.integers(len(LETTERS))],)
 
     def question(self, item: Choice) -> Question:
         "The question about one choice; it remembers how many facts it takes, and the worst kind of them."
-        steps, gold = self.truth(item)
+        steps, (gold,) = self.truth(item)
         kinds = [self.shelves[item.category].look_up(*step.subject)[2] for step in steps]
         return Question(id=item.prompt.replace(" ?", "").replace(" ", "-"), prompt=item.prompt, gold=gold, split=item.split,
                         difficulty=item.category, info=dict(hops=len(steps), kind=KINDS[max(kinds)], unknown=kinds.count(2)))
 
-# %% ../../nbs/api/02_tasks.choice.ipynb #052d6cc2
+# %% ../../nbs/api/02_tasks.choice.ipynb #a26ad417
 def task(
     **options, # fields of ChoiceConfig
 ) -> Choice4:

@@ -6,7 +6,7 @@
 __all__ = ['VARIABLES', 'OPERATORS', 'DIGITS', 'Program', 'read_program', 'needed_lines', 'TracingConfig', 'draw_program',
            'trace', 'Tracing', 'task']
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #14c1fb3a
+# %% ../../nbs/api/02_tasks.tracing.ipynb #1e424d82
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from ..project import configured, derive_seed
 from .base import Question
 from .kinship import CHECK, THINK
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #50d7affc
+# %% ../../nbs/api/02_tasks.tracing.ipynb #86f1add2
 VARIABLES = ("u", "v", "w", "x", "y", "z")
 OPERATORS = ("+", "-", "*")
 DIGITS = tuple("0123456789")
@@ -52,7 +52,7 @@ def needed_lines(
             needed.append(number)
     return needed[::-1]
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #540ca4f3
+# %% ../../nbs/api/02_tasks.tracing.ipynb #8daac6fc
 class TracingConfig(ChainConfig):
     "Every parameter of the programs, their questions and their pretraining text."
     lines: tuple[int, ...] = (2, 3, 4)         # lengths of the programs that are asked about, in equal shares
@@ -71,7 +71,7 @@ class TracingConfig(ChainConfig):
         check_range(self.q_low, self.q_high)
         return self
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #3629b6aa
+# %% ../../nbs/api/02_tasks.tracing.ipynb #a0fdaefe
 def draw_program(
     rng: np.random.Generator, # the stream
     length: int,              # lines
@@ -89,7 +89,7 @@ def draw_program(
         program = Program(tuple(lines), known[rng.integers(len(known))])
         if len(needed_lines(program)) >= min(2, length): return program
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #a73aaa72
+# %% ../../nbs/api/02_tasks.tracing.ipynb #9bc40f94
 def trace(
     program: Program,                                        # any
     compute: Callable[[int, int, int], tuple[int, int]],     # operator's number, two digits -> first and final result
@@ -103,7 +103,7 @@ def trace(
         steps.append(Step((target,), str(first), str(final)))
     return steps, str(values[program.asked])
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #12832eaf
+# %% ../../nbs/api/02_tasks.tracing.ipynb #45263159
 class Tracing(ChainDomain):
     "Questions about what a program prints, with an exact check of every line."
     name, version = "tracing", "1"
@@ -135,13 +135,10 @@ class Tracing(ChainDomain):
         "The program in a prompt."
         return read_program(prompt)
 
-    def walk(self, item: Program, rng: np.random.Generator, q: float | None, correction: float) -> tuple[list[Step], str]:
-        "A step a line, and the answer."
-        return trace(item, lambda *entry: recall(rng, self.true[entry], self.false[entry], self.q[entry] if q is None else q, correction))
-
-    def skipped(self, steps: list[Step]) -> list[Step]:
-        "Every second line; the only one where there is one."
-        return steps[1::2] or steps
+    def walk(self, item: Program, rng: np.random.Generator, q: float | None, correction: float) -> tuple[list[Step], tuple[str, ...]]:
+        "A step a line, and the conclusion."
+        steps, answer = trace(item, lambda *entry: recall(rng, self.true[entry], self.false[entry], self.q[entry] if q is None else q, correction))
+        return steps, (SO, answer)
 
     def question(self, item: Program) -> Question:
         "The question about one program; it remembers how many lines matter, and how many of all results are hard."
@@ -151,7 +148,7 @@ class Tracing(ChainDomain):
         return Question(id=item.prompt.removesuffix(" ?").replace(" ", "-"), prompt=item.prompt, gold=gold, split=item.split,
                         difficulty=f"lines {len(item.lines)}", info=info)
 
-# %% ../../nbs/api/02_tasks.tracing.ipynb #3adaeec8
+# %% ../../nbs/api/02_tasks.tracing.ipynb #eec86388
 def task(
     **options, # fields of TracingConfig
 ) -> Tracing:
