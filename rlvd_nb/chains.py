@@ -6,7 +6,7 @@
 __all__ = ['SO', 'Step', 'write_chain', 'every_second', 'write_pattern', 'read_steps', 'first_fault', 'judge', 'draw_kinds',
            'recall', 'ChainConfig', 'check_shares', 'check_range', 'Item', 'Parts', 'ChainDomain']
 
-# %% ../nbs/api/02_chains.ipynb #80ea445b
+# %% ../nbs/api/02_chains.ipynb #dd84c6ee
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .project import UserError, derive_seed
 from .tasks.base import RIGHT, UNPARSED, WRONG, Grade, Question
 from .tasks.kinship import CHECK, PATTERNS, THINK, split_of
 
-# %% ../nbs/api/02_chains.ipynb #a6c1a10a
+# %% ../nbs/api/02_chains.ipynb #d37bd502
 SO = "so" # the mark of a chain's conclusion, as THINK is of a chain
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def write_chain(
         if second_look: words += [CHECK, *step.subject, step.final]
     return " ".join([*words, *conclusion])
 
-# %% ../nbs/api/02_chains.ipynb #62dfb428
+# %% ../nbs/api/02_chains.ipynb #ca6fdc59
 def every_second(
     steps: Sequence[Step], # of a whole walk
 ) -> Sequence[Step]:
@@ -58,7 +58,7 @@ def write_pattern(
     chain = write_chain(every_second(steps) if pattern == "skip" else steps, conclusion, pattern == "verify")
     return chain.split()[-1] if pattern == "direct" else chain
 
-# %% ../nbs/api/02_chains.ipynb #564f8434
+# %% ../nbs/api/02_chains.ipynb #04954f2e
 def read_steps(
     words: Sequence[str], # between `think` and the conclusion
     width: int,           # words a step
@@ -74,7 +74,7 @@ def read_steps(
         else: steps.append(None)
     return steps
 
-# %% ../nbs/api/02_chains.ipynb #9d94231d
+# %% ../nbs/api/02_chains.ipynb #b64a2d36
 def first_fault(
     words: Sequence[str],                # between `think` and the conclusion
     plan: Sequence[tuple[str, ...]],     # the true steps
@@ -107,7 +107,7 @@ def judge(
     if not fault and end != list(conclusion): fault = "plan"
     return Grade(verdict, answer, not fault, step if fault else None, fault)
 
-# %% ../nbs/api/02_chains.ipynb #fa8c1a15
+# %% ../nbs/api/02_chains.ipynb #df054a3c
 def draw_kinds(
     rng: np.random.Generator,            # the stream
     shape: tuple[int, ...],              # of the facts
@@ -132,7 +132,7 @@ def recall(
     first = true if rng.random() < q else false
     return first, true if rng.random() < correction else first
 
-# %% ../nbs/api/02_chains.ipynb #9dd80510
+# %% ../nbs/api/02_chains.ipynb #bc7ebda8
 class ChainConfig(BaseModel):
     "What every domain of this kind is set to."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -162,7 +162,7 @@ def check_range(
     "Refuse a range that is none."
     if q_low > q_high: raise ValueError(f"q_low {q_low} is above q_high {q_high}")
 
-# %% ../nbs/api/02_chains.ipynb #b5fba252
+# %% ../nbs/api/02_chains.ipynb #c2f1c252
 class Item:
     "What a question asks, before it is one; a subclass has the field or property `prompt`."
     @property
@@ -197,7 +197,7 @@ class Parts(ABC):
     def walk(self, item: Item, rng: np.random.Generator, q: float | None, correction: float) -> tuple[list[Step], tuple[str, ...]] | None:
         "Steps and conclusion of a writer who is right with `q` (None: as the text has it); None where the text has nothing."
 
-# %% ../nbs/api/02_chains.ipynb #571e3c78
+# %% ../nbs/api/02_chains.ipynb #edfa94ce
 class ChainDomain(Parts):
     "A task whose responses are chains of words."
     def truth(self, item: Item) -> tuple[list[Step], tuple[str, ...]]:
@@ -241,5 +241,5 @@ class ChainDomain(Parts):
         return dict(task=self.name, config=self.config.model_dump(mode="json"))
 
     def text_source(self) -> dict:
-        "What determines the text: the configuration, without the numbers of questions drawn."
-        return dict(domain=self.name, config=self.config.model_dump(mode="json", exclude={"train_questions", "test_questions"}))
+        "What determines the text: notation and configuration, without the numbers of questions drawn."
+        return dict(domain=self.name, version=self.version, config=self.config.model_dump(mode="json", exclude={"train_questions", "test_questions"}))

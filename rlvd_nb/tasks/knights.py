@@ -9,7 +9,7 @@ __all__ = ['PATTERNS', 'NAMES', 'SIZES', 'ROLES', 'JOINS', 'HELD_OUT', 'STEPS', 
            'first_fault', 'grade_chain', 'make_question', 'turned', 'draw_questions', 'pretraining_text', 'Knights',
            'task']
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #772bab25
+# %% ../../nbs/api/02_tasks.knights.ipynb #f4babaed
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,7 +22,7 @@ from ..project import UserError, configured, derive_seed, digest
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
 from .kinship import CHECK, THINK
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #5eac2db6
+# %% ../../nbs/api/02_tasks.knights.ipynb #c5c538b0
 PATTERNS = ("direct", "short", "long")
 NAMES = ("Ann", "Bob", "Cas", "Dot", "Eve", "Fay", "Gus", "Hal")
 SIZES = (2, 3, 4)        # people of a puzzle
@@ -50,7 +50,7 @@ class PuzzleConfig(BaseModel):
         if not self.question_people or not set(self.question_people) <= set(SIZES): raise ValueError("question_people must be some of 2, 3 and 4")
         return self
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #170e8c1a
+# %% ../../nbs/api/02_tasks.knights.ipynb #a248a0c7
 JOINS = ("and", "or", "iff")
 
 def say(
@@ -92,7 +92,7 @@ def read_prompt(
     names = tuple(name for name, _ in said)
     return Puzzle(names, tuple(hear(words.split(" "), names) for _, words in said))
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #1dd44622
+# %% ../../nbs/api/02_tasks.knights.ipynb #ebc093a2
 HELD_OUT = .1 # share of all puzzles that is set apart for each of train and test
 
 def split_of(
@@ -123,7 +123,7 @@ def draw_puzzle(
         statements = tuple(draw_statement(rng, speaker, people, config.plain) for speaker in range(people))
         if len(solutions(statements)) == 1: return Puzzle(tuple(rng.sample(NAMES[:config.names], people)), statements)
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #ea36bf3f
+# %% ../../nbs/api/02_tasks.knights.ipynb #f4b9ae55
 @lru_cache(maxsize=None)
 def known(
     person: int, # of whom something is known
@@ -162,7 +162,7 @@ class Board:
         self.facts = before | {person: not self.facts[person]}
         return person, self.facts[person]
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #323753fd
+# %% ../../nbs/api/02_tasks.knights.ipynb #99cb9ae4
 STEPS = ("if", "by", CHECK, "check", "so")
 TRUTHS = ("true", "false")
 
@@ -192,7 +192,7 @@ def read_chain(
     if words and starts[:1] != [0]: steps.append(None)
     return steps + [Step(words[begin], tuple(words[begin + 1:end])) for begin, end in zip(starts, starts[1:] + [len(words)])]
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #1731ccb9
+# %% ../../nbs/api/02_tasks.knights.ipynb #fc555f19
 def write_search(
     puzzle: Puzzle,                           # what is solved
     rng: Random,                              # which step comes first, which case is tried first
@@ -244,7 +244,7 @@ def write_response(
         words = " ".join([THINK] * (pattern != "direct") + [str(step) for step in (*steps, Step("so", in_pairs(puzzle, roles, ROLES)))])
         if words.count(" ") < longest: return words
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #315dbd38
+# %% ../../nbs/api/02_tasks.knights.ipynb #8c447b66
 def judge_pairs(
     board: Board,           # what holds
     step: Step,             # a check, or an answer
@@ -293,7 +293,7 @@ def first_fault(
         before = step
     return (None, None) if before is not None and before.kind == "so" else (len(steps), "plan")
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #f8d4764c
+# %% ../../nbs/api/02_tasks.knights.ipynb #ef1ec2be
 def grade_chain(
     question: Question, # what was asked
     completion: str,    # the response's text
@@ -318,7 +318,7 @@ def make_question(
     gold = " ".join(in_pairs(puzzle, dict(enumerate(the_solution(puzzle.statements))), ROLES))
     return Question(id=f"{people}-{digest(prompt)}", prompt=prompt, gold=gold, split=split, difficulty=f"{people} people", info=dict(people=people))
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #427a061a
+# %% ../../nbs/api/02_tasks.knights.ipynb #157e2d8b
 def turned(
     words: list[str], # a response
 ) -> Iterator[list[str]]:
@@ -327,7 +327,7 @@ def turned(
     for i, word in enumerate(words):
         if word in other: yield [*words[:i], other[word], *words[i + 1:]]
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #26955c88
+# %% ../../nbs/api/02_tasks.knights.ipynb #e9697200
 def draw_questions(
     config: PuzzleConfig, # how many, of which size
     split: str,           # "train" or "test"
@@ -354,7 +354,7 @@ def pretraining_text(
         if split_of(puzzle.statements) != "text": continue
         yield write_prompt(puzzle), write_response(puzzle, pattern, rng, config.slip * (people - 1), config.longest)
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #af17ddbe
+# %% ../../nbs/api/02_tasks.knights.ipynb #a58564d5
 class Knights:
     "Puzzles in few words, with an exact check of every step, and a teacher who solves them."
     name, version, untrusted = "knights", "1", False
@@ -392,10 +392,10 @@ class Knights:
         return dict(task=self.name, puzzles=self.config.model_dump(mode="json"))
 
     def text_source(self) -> dict:
-        "What determines the text: the configuration, without the numbers of questions drawn."
-        return dict(domain=self.name, config=self.config.model_dump(mode="json", exclude={"train_questions", "test_questions"}))
+        "What determines the text: notation and configuration, without the numbers of questions drawn."
+        return dict(domain=self.name, version=self.version, config=self.config.model_dump(mode="json", exclude={"train_questions", "test_questions"}))
 
-# %% ../../nbs/api/02_tasks.knights.ipynb #f7ac23b0
+# %% ../../nbs/api/02_tasks.knights.ipynb #d4ff42e8
 def task(
     **options, # fields of PuzzleConfig
 ) -> Knights:
