@@ -39,7 +39,7 @@ def student_of(
     check_disjoint(asked, run.questions("test"))
     tokenizer = load_tokenizer(start)
     prompts = {question.id: render(question.prompt, run.settings.template, tokenizer) for question in asked}
-    config = configured(SftConfig, "distillation", seed=run.settings.seed, **run.settings.sft)
+    config = configured(SftConfig, "distillation", seed=run.settings.seed, **{"lora": run.settings.lora, **run.settings.sft})
     folder = sft(start, responses.assign(prompt=responses["question_id"].map(prompts)), config)
     run.inputs[name] = fingerprint(folder)
     return folder
@@ -130,7 +130,8 @@ def on_policy_of(
     from rlvd_nb.distillation import OnPolicyConfig, SftConfig, on_policy
     sft = configured(SftConfig, "distillation", **run.settings.sft)
     steps = math.ceil(responses / sft.batch) * math.ceil(sft.epochs)
-    config = configured(OnPolicyConfig, "on-policy distillation", steps=steps, batch=sft.batch, max_tokens=run.settings.max_tokens, seed=run.settings.seed, **run.settings.on_policy)
+    config = configured(OnPolicyConfig, "on-policy distillation", steps=steps, batch=sft.batch, max_tokens=run.settings.max_tokens, seed=run.settings.seed,
+                        **{"lora": run.settings.lora, **run.settings.on_policy})
     folder = on_policy(base, teacher, questions, config, run.settings.template)
     run.inputs["on-policy"] = fingerprint(folder)
     return folder
