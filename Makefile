@@ -3,8 +3,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c 'import sys;
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+VENV_VLLM ?= .venv-vllm
 
-.PHONY: paper test env lab notebooks bench clean
+.PHONY: paper test test-vllm env env-vllm lab notebooks bench bench-vllm clean
 
 paper: env  ## run the sections in the lab setting; figures/ and out/report/index.html
 	$(BIN)/rlvd paper
@@ -16,6 +17,10 @@ test: env  ## notebooks, the in-sync check, pytest
 	$(BIN)/python tests/in_sync.py
 	$(BIN)/python -m pytest
 
+test-vllm: export OMP_NUM_THREADS ?= 1
+test-vllm: env-vllm  ## a real vLLM engine on the CPU, in an environment of its own
+	$(VENV_VLLM)/bin/python -m pytest tests/with_vllm
+
 env: $(READY)
 
 $(READY): requirements.lock pyproject.toml
@@ -25,6 +30,15 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
+env-vllm: $(VENV_VLLM)/ready
+
+$(VENV_VLLM)/ready: requirements-vllm.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "rlvd_nb needs Python 3.11 or 3.12; found neither (set PYTHON=/path/to/python)"; exit 2; }
+	$(PYTHON) -m venv $(VENV_VLLM)
+	$(VENV_VLLM)/bin/python -m pip install --quiet --no-deps --requirement requirements-vllm.lock
+	$(VENV_VLLM)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
 lab: env  ## open the notebooks
 	$(BIN)/jupyter lab nbs
 
@@ -33,7 +47,10 @@ notebooks: env  ## after editing a library notebook: export the modules, clean t
 	$(BIN)/nbdev_clean
 
 bench: env  ## print the benchmark tables
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out benchmarks/engines.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
+
+bench-vllm: env-vllm  ## vLLM against the transformers sampler
+	$(VENV_VLLM)/bin/python benchmarks/engines.py
 
 clean:  ## remove what can be made again
-	rm -rf $(VENV) out build *.egg-info
+	rm -rf $(VENV) $(VENV_VLLM) out build *.egg-info

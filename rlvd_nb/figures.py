@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['STYLE', 'LOOKS', 'WARM', 'NARROW', 'WIDE', 'look', 'styled', 'save_figure', 'pass_at_k_curves', 'changes_by_bin',
-           'transition_matrices', 'points_by_group', 'training_curves', 'change_arrows', 'spectrum', 'lines']
+           'transition_matrices', 'points_by_group', 'training_curves', 'small_curves', 'change_arrows', 'spectrum',
+           'lines']
 
-# %% ../nbs/api/12_figures.ipynb #cfc793cb
+# %% ../nbs/api/12_figures.ipynb #e81d6d81
 from collections.abc import Callable, Sequence
 from functools import wraps
 
@@ -17,7 +18,7 @@ import pandas as pd
 from .comparison import Transitions
 from .estimators import Band
 
-# %% ../nbs/api/12_figures.ipynb #477b954f
+# %% ../nbs/api/12_figures.ipynb #159b1622
 STYLE = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7,
          "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "lines.linewidth": 1.4,
          "figure.dpi": 150, "savefig.dpi": 200, "svg.hashsalt": "rlvd_nb", "svg.fonttype": "path"}
@@ -34,7 +35,7 @@ def look(
     color, marker = LOOKS[name] if name in LOOKS else WARM[others.index(name) % len(WARM)] if name in others else WARM[0]
     return dict(color=color, marker=marker)
 
-# %% ../nbs/api/12_figures.ipynb #3ea3497b
+# %% ../nbs/api/12_figures.ipynb #163e9606
 def styled(
     draw: Callable, # makes a figure
 ) -> Callable:
@@ -57,7 +58,7 @@ def save_figure(
         figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
     return paths
 
-# %% ../nbs/api/12_figures.ipynb #0ea1edd4
+# %% ../nbs/api/12_figures.ipynb #d9bbf2f0
 @styled
 def pass_at_k_curves(
     panels: dict[str, dict[str, Band]], # by split, then by model
@@ -79,7 +80,7 @@ def pass_at_k_curves(
 
 def _powers(ks) -> list[int]: return [i for i, k in enumerate(ks) if (int(k) & (int(k) - 1)) == 0]
 
-# %% ../nbs/api/12_figures.ipynb #f98e8d8e
+# %% ../nbs/api/12_figures.ipynb #d2a7e720
 @styled
 def changes_by_bin(
     panels: dict[str, pd.DataFrame], # by split, `change_by_bin`'s table
@@ -101,7 +102,7 @@ def changes_by_bin(
     axes[0][0].legend()
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #566e5c1d
+# %% ../nbs/api/12_figures.ipynb #dc3d8427
 @styled
 def transition_matrices(
     panels: dict[str, Transitions], # by what is compared with the base model's bins
@@ -127,7 +128,7 @@ def _cell(axis, table: Transitions, i: int, j: int) -> None:
     if table.observed[i].sum() and table.p_cell[i, j] < .05:
         axis.add_patch(plt.Rectangle((j - .46, i - .46), .92, .92, fill=False, linewidth=1.1, edgecolor="#d55e00"))
 
-# %% ../nbs/api/12_figures.ipynb #d63a0259
+# %% ../nbs/api/12_figures.ipynb #87ee1924
 @styled
 def points_by_group(
     table: pd.DataFrame,  # one row a point: value, low, high
@@ -153,7 +154,7 @@ def points_by_group(
     figure.legend(loc="outside upper center", ncols=min(5, len(names)), columnspacing=1, handletextpad=.3)
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #d32d8aaa
+# %% ../nbs/api/12_figures.ipynb #4fa5c145
 @styled
 def training_curves(
     history: pd.DataFrame, # a row a step: step, then one column a curve
@@ -168,7 +169,31 @@ def training_curves(
         axis.set(xlabel="step", title=name)
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #1ce81c9b
+# %% ../nbs/api/12_figures.ipynb #b87c18d9
+@styled
+def small_curves(
+    table: pd.DataFrame, # a row a point: value, low, high
+    panel: str,          # column that tells the panels apart
+    series: str,         # column that tells the curves of a panel apart
+    x: str,              # column along the x axis
+    xlabel: str,         # what it is
+    ylabel: str,         # what value is, with its unit
+    looks: dict,         # series to (colour, marker)
+):
+    "A panel a group, a curve a series, its band shaded."
+    panels = list(dict.fromkeys(table[panel]))
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDE, 2.3), sharey=True, layout="constrained", squeeze=False)
+    for axis, name in zip(axes[0], panels):
+        for label, (color, marker) in looks.items():
+            rows = table[(table[panel] == name) & (table[series] == label)]
+            axis.fill_between(rows[x], rows["low"], rows["high"], color=color, alpha=.18, linewidth=0)
+            axis.plot(rows[x], rows["value"], color=color, marker=marker, markersize=3, label=label)
+        axis.set(xlabel=xlabel, title=name)
+    axes[0][0].set_ylabel(ylabel)
+    axes[0][0].legend()
+    return figure
+
+# %% ../nbs/api/12_figures.ipynb #c9f600dd
 @styled
 def change_arrows(
     table: pd.DataFrame,  # a row an arm: arm, x, x_low, x_high, y, y_low, y_high, in points
@@ -193,7 +218,7 @@ def change_arrows(
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #a2c3e1cd
+# %% ../nbs/api/12_figures.ipynb #4b4687fe
 @styled
 def spectrum(
     counts: np.ndarray,          # right answers to each question [N]
@@ -210,7 +235,7 @@ def spectrum(
     axis.legend()
     return figure
 
-# %% ../nbs/api/12_figures.ipynb #0b538321
+# %% ../nbs/api/12_figures.ipynb #41548994
 @styled
 def lines(
     x: Sequence[float],            # along the axis

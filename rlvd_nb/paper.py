@@ -6,10 +6,10 @@
 __all__ = ['TYPES', 'CSS', 'PACKAGES', 'CHECKS', 'app', 'cache', 'Parameters', 'Profile', 'Force', 'UsageError',
            'section_notebooks', 'section_notebook', 'need_papermill', 'parameters_of', 'typed', 'checked_parameters',
            'SectionFailed', 'run_section', 'section_html', 'write_report', 'run_paper', 'checked', 'check_python',
-           'check_gpu', 'check_places', 'doctor', 'parse_parameters', 'paper', 'section', 'cache_ls', 'cache_rm',
-           'doctor_command', 'say', 'grade', 'passk', 'sample', 'compare', 'one_line_errors', 'main']
+           'check_gpu', 'check_engines', 'check_places', 'doctor', 'parse_parameters', 'paper', 'section', 'cache_ls',
+           'cache_rm', 'doctor_command', 'say', 'grade', 'passk', 'sample', 'compare', 'one_line_errors', 'main']
 
-# %% ../nbs/api/15_paper.ipynb #9cb9ac04
+# %% ../nbs/api/15_paper.ipynb #a39b3d87
 import html, json, os, platform, shutil, sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +23,10 @@ import typer
 from .artifacts import disk_errors, inventory, remove, replacing, write_text
 from .project import UserError, is_checkout, load_profile, notebooks_dir, out_dir, report_dir, resolve_profile, root, store_dir
 from .run import versions
+from .sandbox import available
+from .vllm_sampler import unavailable
 
-# %% ../nbs/api/15_paper.ipynb #99a27d50
+# %% ../nbs/api/15_paper.ipynb #22cd966d
 def section_notebooks() -> dict[str, Path]:
     "Section number to notebook, in order."
     return {path.stem[:2]: path for path in sorted(notebooks_dir().glob("[0-9][0-9]_*.ipynb"))}
@@ -49,7 +51,7 @@ def parameters_of(
     import papermill
     return papermill.inspect_notebook(str(notebook))
 
-# %% ../nbs/api/15_paper.ipynb #c83dbf81
+# %% ../nbs/api/15_paper.ipynb #d594fea0
 TYPES = {"str": str, "int": int, "float": float, "bool": lambda text: {"true": True, "false": False}[text.lower()]}
 
 def typed(
@@ -69,7 +71,7 @@ def checked_parameters(
     "Those of the given parameters that the section has, with their types; one of the wrong type is refused."
     return {name: typed(name, text, known[name]["inferred_type_name"]) for name, text in given.items() if name in known}
 
-# %% ../nbs/api/15_paper.ipynb #797b5e09
+# %% ../nbs/api/15_paper.ipynb #bcce5d8f
 class SectionFailed(RuntimeError):
     "A section stopped at a cell."
 
@@ -92,7 +94,7 @@ def run_section(
         raise SectionFailed(f"{where}: {error.ename}: {error.evalue}; the notebook so far is {copy}") from None
     return copy
 
-# %% ../nbs/api/15_paper.ipynb #dc556034
+# %% ../nbs/api/15_paper.ipynb #2a8481b8
 CSS = """
 body { font: 16px/1.55 Georgia, 'Times New Roman', serif; color: #1c1c1c; max-width: 56rem; margin: 2rem auto; padding: 0 1.2rem; }
 nav { font-size: .9rem; border-bottom: 1px solid #ccc; padding-bottom: .8rem; } nav a { margin-right: 1rem; }
@@ -109,7 +111,7 @@ def _without_progress(notebook):
         if cell.cell_type == "code": cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     return notebook
 
-# %% ../nbs/api/15_paper.ipynb #bc0a158d
+# %% ../nbs/api/15_paper.ipynb #e3891b6f
 def section_html(
     executed: Path, # an executed notebook
 ) -> str:
@@ -119,7 +121,7 @@ def section_html(
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     return exporter.from_notebook_node(_without_progress(nbformat.read(executed, as_version=4)))[0]
 
-# %% ../nbs/api/15_paper.ipynb #efba4d86
+# %% ../nbs/api/15_paper.ipynb #336fa221
 def write_report(
     executed: list[Path], # executed notebooks, in order
     folder: Path,         # for the page
@@ -135,7 +137,7 @@ def write_report(
             f"<body><nav>{links}</nav>{bodies}<footer><p><small>Made by {made}.</small></p></footer></body></html>")
     return write_text(folder / "index.html", page)
 
-# %% ../nbs/api/15_paper.ipynb #433bb9f4
+# %% ../nbs/api/15_paper.ipynb #425bb65b
 def run_paper(
     profile: str,            # smoke, lab or paper
     only: list[str],         # section numbers; empty for all
@@ -155,7 +157,7 @@ def run_paper(
     executed = [run_section(chosen[number], ready[number], folder) for number in chosen]
     return write_report(executed, folder, "rlvd_nb: reinforcement learning against distillation")
 
-# %% ../nbs/api/15_paper.ipynb #99904fc2
+# %% ../nbs/api/15_paper.ipynb #182bdcaf
 def checked(
     what: str,    # that is needed
     purpose: str, # for what
@@ -166,7 +168,7 @@ def checked(
     return dict(what=what, purpose=purpose, state="ok" if there else "missing", remedy="" if there else remedy)
 
 PACKAGES = [("torch", "training and sampling", "train"), ("trl", "RLVR and distillation", "train"), ("papermill", "running sections", "dev"),
-            ("nbdev", "working on the library", "dev"), ("vllm", "sampling from large models on a GPU", "vllm")]
+            ("nbdev", "working on the library", "dev"), ("peft", "low-rank adapters", "train")]
 
 def check_python() -> list[dict]:
     "The interpreter, and the packages that something needs."
@@ -179,20 +181,26 @@ def check_gpu() -> list[dict]:
     import torch
     return [checked("a GPU", "the paper setting", torch.cuda.is_available(), "the lab needs none")]
 
+def check_engines() -> list[dict]:
+    "Whether vLLM can sample here, and whether programs that a model wrote can be run."
+    why, (walls, lacking) = unavailable(), available()
+    return [checked("vLLM", "sampling from large models", not why, f'{why}; pip install "rlvd_nb[vllm]", the transformers sampler does without'),
+            checked("a sandbox", "HumanEval+", walls, lacking)]
+
 def check_places() -> list[dict]:
     "A clone to run in, and room to write to."
     free = shutil.disk_usage(next(path for path in (out_dir(), *out_dir().parents) if path.exists())).free
     return [checked("a clone", "running sections", is_checkout(root()), "run inside a clone of rlvd_nb or set RLVD_ROOT to one"),
             checked(f"{free >> 30} GiB free at {out_dir()}", "models and samples", free > 1 << 30, "make room or set RLVD_OUT")]
 
-# %% ../nbs/api/15_paper.ipynb #5cee7717
-CHECKS = [check_python, check_gpu, check_places] # in the order of their rows
+# %% ../nbs/api/15_paper.ipynb #5036da21
+CHECKS = [check_python, check_gpu, check_engines, check_places] # in the order of their rows
 
 def doctor() -> pd.DataFrame:
     "A row a thing that is needed for something: whether it is there, and how to get it."
     return pd.DataFrame([row for check in CHECKS for row in check()])
 
-# %% ../nbs/api/15_paper.ipynb #fdc50d79
+# %% ../nbs/api/15_paper.ipynb #b8d78d88
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Reinforcement learning against distillation: run the sections, grade and compare your own responses, see what is stored, check this machine.")
 cache = typer.Typer(no_args_is_help=True, help="Trained models and samples.")
@@ -209,7 +217,7 @@ def parse_parameters(
         if not text.partition("=")[1] or not text.partition("=")[0]: raise UserError(f"-p takes NAME=VALUE, not {text!r}")
     return {name: value for name, _, value in (text.partition("=") for text in given or [])}
 
-# %% ../nbs/api/15_paper.ipynb #5242d0e0
+# %% ../nbs/api/15_paper.ipynb #44c8cf46
 @app.command()
 def paper(
     profile: Profile = "lab",
@@ -229,7 +237,7 @@ def section(
     "Run one section."
     paper(profile, [number], parameter)
 
-# %% ../nbs/api/15_paper.ipynb #2cd2db06
+# %% ../nbs/api/15_paper.ipynb #3400758c
 @cache.command("ls")
 def cache_ls():
     "Show what is stored."
@@ -246,7 +254,7 @@ def doctor_command():
     "Say what this machine can run, and what is missing."
     typer.echo(doctor().to_string(index=False))
 
-# %% ../nbs/api/15_paper.ipynb #23347120
+# %% ../nbs/api/15_paper.ipynb #2a0198cb
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
 
 def say(
@@ -279,7 +287,7 @@ def passk(
     table, notes = passk_file(file, k, out, force)
     say([*notes, readable(table).to_string(index=False), *([f"the table is in {out}"] if out else [])])
 
-# %% ../nbs/api/15_paper.ipynb #2e3b6a28
+# %% ../nbs/api/15_paper.ipynb #39d047fc
 @app.command()
 def sample(
     model: Annotated[str, typer.Option(help="A folder or a hub id.")],
@@ -301,7 +309,7 @@ def sample(
     drawing = dict(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=seed)
     say(sample_file(model, task, out, split, samples, template, questions, force, **drawing))
 
-# %% ../nbs/api/15_paper.ipynb #d852151a
+# %% ../nbs/api/15_paper.ipynb #c142c756
 @app.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="Graded samples of the first model, JSONL or Parquet.")],
@@ -313,7 +321,7 @@ def compare(
     compare_files(a, b, out)
     typer.echo(f"the comparison is in {out}")
 
-# %% ../nbs/api/15_paper.ipynb #02b95b9e
+# %% ../nbs/api/15_paper.ipynb #f243a149
 UsageError = typer.BadParameter.__base__ # typer's own class for an unknown command or option, which it does not export
 
 @contextmanager

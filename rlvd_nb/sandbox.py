@@ -7,7 +7,7 @@ __all__ = ['STATUSES', 'LIBRARIES', 'PATIENCE', 'SERVERS', 'PROBE', 'PROBE_CHECK
            'shown_paths', 'Sandbox', 'written', 'server', 'refusal', 'unsupported', 'close_server', 'compiled', 'clock',
            'run_python', 'available', 'need_sandbox']
 
-# %% ../nbs/api/01_sandbox.ipynb #7f1e2a8b
+# %% ../nbs/api/01_sandbox.ipynb #a5f06c29
 import atexit, json, marshal, os, socket, subprocess, sys, tempfile, threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .project import UserError
 
-# %% ../nbs/api/01_sandbox.ipynb #11e9e153
+# %% ../nbs/api/01_sandbox.ipynb #f11ad6c4
 STATUSES = ("passed", "failed", "timeout", "memory")
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Outcome:
 class SandboxError(RuntimeError):
     "The sandbox itself failed; nothing is known of the program."
 
-# %% ../nbs/api/01_sandbox.ipynb #b2a9c167
+# %% ../nbs/api/01_sandbox.ipynb #17727151
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
 
 def numpy_folder() -> Path:
@@ -42,7 +42,7 @@ def shown_paths() -> list[str]:
     wanted = sorted(str(path) for path in [Path(sys.base_prefix).resolve(), *packages, *map(Path, LIBRARIES)] if path.exists())
     return [path for path in wanted if not any(Path(other) in Path(path).parents for other in wanted)]
 
-# %% ../nbs/api/01_sandbox.ipynb #77c528bc
+# %% ../nbs/api/01_sandbox.ipynb #03ad65ed
 PATIENCE = 60 # seconds for the server to start, and beyond a program's time for it to answer
 
 class Sandbox:
@@ -80,7 +80,9 @@ class Sandbox:
         with self.lock:
             descriptors = [written(text.encode("utf-8", "surrogatepass")), written(checks)]
             try: socket.send_fds(self.socket, [json.dumps(job).encode()], descriptors)
-            except OSError as error: raise SandboxError(f"the sandbox's server is gone: {self.last_words()}") from error
+            except OSError as error:
+                self.close()
+                raise SandboxError(f"the sandbox's server is gone: {self.last_words()}") from error
             finally:
                 for each in descriptors: os.close(each)
             result = self.receive(job["wall"] + PATIENCE)
@@ -101,7 +103,7 @@ def written(
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 
-# %% ../nbs/api/01_sandbox.ipynb #411027a4
+# %% ../nbs/api/01_sandbox.ipynb #037edefd
 SERVERS = {} # the process → its server
 
 def server() -> Sandbox:
@@ -132,7 +134,7 @@ def close_server() -> None:
     here = SERVERS.pop(os.getpid(), None)
     if here and here.socket.fileno() >= 0: here.close()
 
-# %% ../nbs/api/01_sandbox.ipynb #74cf4e0f
+# %% ../nbs/api/01_sandbox.ipynb #a2c79211
 @lru_cache(maxsize=8)
 def compiled(
     checks: str, # trusted code
@@ -159,7 +161,7 @@ def run_python(
     job = dict(seconds=seconds, wall=wall or clock(seconds), memory_mb=int(memory_mb))
     return server().run(source, compiled(checks), job)
 
-# %% ../nbs/api/01_sandbox.ipynb #7117f1a5
+# %% ../nbs/api/01_sandbox.ipynb #bf7ab5dc
 PROBE = """
 import os, socket, sys
 def managed():

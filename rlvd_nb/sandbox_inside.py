@@ -11,10 +11,10 @@ __all__ = ['NUMBERS', 'MANY', 'LARGEST', 'LIBC', 'NEWNS', 'NEWIPC', 'NEWUTS', 'N
            'Program', 'check', 'start_program', 'be_checker', 'how_it_ended', 'by_signal', 'wait_for', 'sweep',
            'serve_job', 'result_of', 'serve', 'main']
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #363d0c2e
+# %% ../nbs/api/01_sandbox_inside.ipynb #f097ea07
 import collections.abc, ctypes, fractions, decimal, gc, json, marshal, os, platform, random, resource, select, signal, socket, struct, sys, time, types
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #03d9b8b7
+# %% ../nbs/api/01_sandbox_inside.ipynb #6353a1ce
 NUMBERS = {"int": lambda text: int(text, 16), "complex": lambda pair: complex(*map(float, pair)), "bytes": bytes.fromhex,
            "fraction": lambda pair: fractions.Fraction(*(int(each, 16) for each in pair)), "decimal": decimal.Decimal}
 MANY = {"tuple": tuple, "set": set, "frozenset": frozenset}
@@ -59,7 +59,7 @@ def unpack(
     if name in NUMBERS: return NUMBERS[name](content)
     raise ValueError(f"{name!r} is no kind of value")
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #fc5812e3
+# %% ../nbs/api/01_sandbox_inside.ipynb #0aec652d
 LARGEST = 32 * 2**20 # bytes a result may have
 
 class Ended(BaseException):
@@ -82,7 +82,7 @@ def receive(channel, largest: int = LARGEST) -> bytes:
     if size > largest: raise Ended(f"a result of {size} bytes")
     return read(size)
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #f74c0a73
+# %% ../nbs/api/01_sandbox_inside.ipynb #010607b8
 LIBC = ctypes.CDLL(None, use_errno=True)
 NEWNS, NEWIPC, NEWUTS, NEWUSER, NEWPID, NEWNET = 0x20000, 0x8000000, 0x4000000, 0x10000000, 0x20000000, 0x40000000
 NOSUID, NODEV, REC, PRIVATE, DETACH = 2, 4, 0x4000, 0x40000, 2
@@ -98,7 +98,7 @@ def system(
     if result < 0: raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno()).lower()}")
     return result
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #84f042b9
+# %% ../nbs/api/01_sandbox_inside.ipynb #6de2282e
 FORBIDDEN = {
     "x86_64": (0xC000003E, dict(socket=41, shmget=29, semget=64, msgget=68, mq_open=240, ptrace=101, process_vm_readv=310, process_vm_writev=311, unshare=272,
                setns=308, mount=165, umount2=166, pivot_root=155, chroot=161, keyctl=250, add_key=248, request_key=249, bpf=321, perf_event_open=298,
@@ -126,7 +126,7 @@ def forbid() -> None:
     system("prctl", 38, 1, 0, 0, 0)
     system("prctl", 22, 2, header, 0, 0)
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #d312a10c
+# %% ../nbs/api/01_sandbox_inside.ipynb #a4c30772
 NOBODY = 65534
 
 def show(
@@ -176,7 +176,7 @@ class needs:
     def __exit__(self, kind, error, trace):
         if isinstance(error, OSError): raise Lacking(f"{self.what} ({(error.strerror or str(error)).lower()})") from error
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #bc69696e
+# %% ../nbs/api/01_sandbox_inside.ipynb #96b985e9
 def enter(
     paths: list[str],  # what to show
     top: str = "/tmp", # a folder that exists everywhere
@@ -206,7 +206,7 @@ def map_user(
     for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         with open(os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc), "w") as file: file.write(text)
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #a69c3c33
+# %% ../nbs/api/01_sandbox_inside.ipynb #08b227bf
 FILE_MB, SCRATCH_MB, OPEN_FILES = 1, 16, 64
 
 def limit(
@@ -225,7 +225,7 @@ def lose_rights() -> None:
     system("capset", struct.pack("II", 0x20080522, 0), struct.pack("IIIIII", *[0] * 6))
     forbid()
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #a1c2e3a3
+# %% ../nbs/api/01_sandbox_inside.ipynb #b2e8f9ad
 def told(
     error: BaseException, # what the program raised
 ) -> dict:
@@ -256,7 +256,7 @@ def be_program(
         name, arguments, named = marshal.loads(receive(channel))
         answer(channel, lambda: getattr(module, name)(*arguments, **named))
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #2d4aa9ea
+# %% ../nbs/api/01_sandbox_inside.ipynb #198e70df
 class Raised(Exception):
     "The program raised this."
 
@@ -281,6 +281,7 @@ class Program:
             return self.reply()
         return stand_in
 
+# %% ../nbs/api/01_sandbox_inside.ipynb #30bf8860
 def check(
     channel,       # to the program
     checks: bytes, # the tests, compiled
@@ -298,7 +299,7 @@ def check(
     except Exception as error: return "failed", f"{stage}: {type(error).__name__}: {str(error)[:200]}".rstrip(": ")
     return "passed", ""
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #af66f3cc
+# %% ../nbs/api/01_sandbox_inside.ipynb #6047e62c
 def start_program(
     text: int,    # descriptor of the program's text
     errors: int,  # descriptor of the file for its standard error
@@ -324,6 +325,7 @@ def start_program(
     except BaseException: pass
     finally: os._exit(1)
 
+# %% ../nbs/api/01_sandbox_inside.ipynb #b717ac76
 def be_checker(
     text: int,   # descriptor of the program's text
     checks: int, # descriptor of the tests
@@ -345,6 +347,7 @@ def be_checker(
     tail = os.pread(errors, 2000, max(0, os.fstat(errors).st_size - 2000)).decode("utf-8", "replace")
     os.write(report, json.dumps(dict(status=status, why=why, stderr=tail)).encode())
 
+# %% ../nbs/api/01_sandbox_inside.ipynb #887cf42a
 def how_it_ended(
     child: int,     # the program's process
     seconds: float, # its limit
@@ -373,7 +376,7 @@ def wait_for(descriptor, seconds):
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(1000 * seconds))
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #98b1d14b
+# %% ../nbs/api/01_sandbox_inside.ipynb #2988a3e0
 def sweep() -> None:
     "In process 1: kill and bury everybody else."
     while True:
@@ -407,6 +410,7 @@ def serve_job(
         sweep()
         os.close(ours)
 
+# %% ../nbs/api/01_sandbox_inside.ipynb #b699a0d0
 def result_of(
     child: int, # the checker
     ours: int,  # where it reports
@@ -440,7 +444,7 @@ def serve(
         job["memory"] = held + job["memory_mb"] * 2**20
         control.send(json.dumps(serve_job(control, job, *descriptors)).encode())
 
-# %% ../nbs/api/01_sandbox_inside.ipynb #8c9d6097
+# %% ../nbs/api/01_sandbox_inside.ipynb #e2adc221
 COMMON = "abc bisect collections copy dataclasses datetime enum functools hashlib heapq itertools math operator re statistics string typing numpy numpy.testing".split()
 
 def main(

@@ -6,7 +6,7 @@
 __all__ = ['KEPT', 'SECOND', 'student_of', 'self_distilled', 'teacher_of', 'taught', 'lesson_questions', 'lessons',
            'on_policy_of', 'teacher_distilled', 'teacher_responses', 'Cohort']
 
-# %% ../nbs/api/13_students.ipynb #aa1a957d
+# %% ../nbs/api/13_students.ipynb #1a21039d
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -24,9 +24,10 @@ from .responses import Responses, tabulate, without_errors
 from .run import Run, ask, base_of, replicates, responses_of, rlvr_of
 from .rows import KINDS
 from .store import PAIR, verdicts
-from .tasks.base import RIGHT, Question, check_disjoint
+from .tasks.base import RIGHT, UNPARSED, WRONG, Question, check_disjoint
+from .vllm_sampler import stop_engine
 
-# %% ../nbs/api/13_students.ipynb #ea3508ac
+# %% ../nbs/api/13_students.ipynb #7b2f9f4e
 def student_of(
     run: Run,                # how it is trained
     name: str,               # of the arm
@@ -39,12 +40,13 @@ def student_of(
     check_disjoint(asked, run.questions("test"))
     tokenizer = load_tokenizer(start)
     prompts = {question.id: render(question.prompt, run.settings.template, tokenizer) for question in asked}
-    config = configured(SftConfig, "distillation", seed=run.settings.seed, **{"lora": run.settings.lora, **run.settings.sft})
+    config = configured(SftConfig, "distillation", seed=run.settings.seed, lora=run.settings.lora, **run.settings.sft)
+    stop_engine()  # training needs the GPU's memory
     folder = sft(start, responses.assign(prompt=responses["question_id"].map(prompts)), config)
     run.inputs[name] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_students.ipynb #e143777b
+# %% ../nbs/api/13_students.ipynb #0f85a3f1
 def self_distilled(
     run: Run, # of section 04, one training seed
 ) -> dict[str, Path]:
@@ -58,7 +60,7 @@ def self_distilled(
     run.inputs["lessons"] = arm_sizes({name: lesson for name, (_, lesson) in lessons.items()}).to_dict("records")
     return {"base": base, "RL": rl} | {name: student_of(run, name, start, lesson, train) for name, (start, lesson) in lessons.items()}
 
-# %% ../nbs/api/13_students.ipynb #747080b6
+# %% ../nbs/api/13_students.ipynb #21b9093c
 def teacher_of(
     run: Run, # whose teacher
 ) -> Path | None:
@@ -78,6 +80,7 @@ def taught(
     teacher: Path | None,          # its folder; None reads the file that the settings name
     questions: Sequence[Question], # what it is asked
     start: Path,                   # the student, whose tokens are counted
+    only_right: bool = True,       # leave wrong ones out; unparsed ones, which end in no answer, always are
 ) -> pd.DataFrame:
     "The teacher's graded responses: question_id, completion, verdict, finished, and tokens as the student counts them."
     s = run.settings
@@ -86,12 +89,13 @@ def taught(
         pairs = read_teacher(Path(s.teacher), questions).drop_duplicates(PAIR, ignore_index=True)
         rows = verdicts(run.task, questions, pairs).assign(finished=True)
     if not (rows["verdict"] == RIGHT).any(): raise UserError(f"the teacher {s.teacher} answers none of {len(questions)} training questions rightly: nothing to learn from")
-    right = rows[rows["verdict"] == RIGHT].reset_index(drop=True)
+    right = rows[rows["verdict"].isin([RIGHT] if only_right else [RIGHT, WRONG])].reset_index(drop=True)
+    if lost := (rows["verdict"] == UNPARSED).sum(): print(f"left out {lost} of {len(rows)} responses of the teacher that end in no answer")
     distinct = right["completion"].unique()
     lengths = dict(zip(distinct, map(len, load_tokenizer(start)(list(distinct), add_special_tokens=False).input_ids)))
     return right.assign(tokens=right["completion"].map(lengths) + 1)  # and the end
 
-# %% ../nbs/api/13_students.ipynb #2b2fad17
+# %% ../nbs/api/13_students.ipynb #ec414d87
 def lesson_questions(
     run: Run,   # of section 05, one training seed
     base: Path, # the student before
@@ -118,7 +122,7 @@ def lessons(
     arms = {name: right[right["question_id"].isin({q.id for q in pool})].reset_index(drop=True) for name, pool in pools.items()}
     return levelled(arms, run.settings.arm_responses, seed=run.settings.seed), asked
 
-# %% ../nbs/api/13_students.ipynb #ff140c78
+# %% ../nbs/api/13_students.ipynb #ab28ff6e
 def on_policy_of(
     run: Run,                      # how it is trained
     base: Path,                    # the student
@@ -130,8 +134,8 @@ def on_policy_of(
     from rlvd_nb.distillation import OnPolicyConfig, SftConfig, on_policy
     sft = configured(SftConfig, "distillation", **run.settings.sft)
     steps = math.ceil(responses / sft.batch) * math.ceil(sft.epochs)
-    config = configured(OnPolicyConfig, "on-policy distillation", steps=steps, batch=sft.batch, max_tokens=run.settings.max_tokens, seed=run.settings.seed,
-                        **{"lora": run.settings.lora, **run.settings.on_policy})
+    config = configured(OnPolicyConfig, "on-policy distillation", steps=steps, batch=sft.batch, max_tokens=run.settings.max_tokens, lora=run.settings.lora, seed=run.settings.seed, **run.settings.on_policy)
+    stop_engine()
     folder = on_policy(base, teacher, questions, config, run.settings.template)
     run.inputs["on-policy"] = fingerprint(folder)
     return folder
@@ -149,7 +153,7 @@ def teacher_distilled(
         found["on-policy"] = on_policy_of(run, base, teacher, [q for q in asked if q.id in able], len(arms["reasoning only"]))
     return found
 
-# %% ../nbs/api/13_students.ipynb #e10f72dc
+# %% ../nbs/api/13_students.ipynb #984819ef
 def teacher_responses(
     run: Run,                      # of section 05
     questions: Sequence[Question], # of the test
@@ -161,7 +165,7 @@ def teacher_responses(
     if failed: print(f"left out {len(failed)} test questions to which the teacher's responses could not be graded")
     return {"teacher": tabulate(rows, kept)}
 
-# %% ../nbs/api/13_students.ipynb #931c2766
+# %% ../nbs/api/13_students.ipynb #f71ed895
 KEPT = ["question_id", "sample_index", "verdict", "answer", "chain", "tokens"]
 SECOND = "base, second draw"
 

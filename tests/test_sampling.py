@@ -1,12 +1,15 @@
 """The sampler is exact: the model's own distribution, token by token, whoever else is in the batch."""
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, strategies as st
 from scipy import stats
 
 from rlvd_nb.models import LabModelConfig, load, new_model, word_tokenizer
 from rlvd_nb.project import UserError
-from rlvd_nb.sampling import Request, SamplingParams
+from rlvd_nb.sampling import Request, SamplingParams, before_stop
 from rlvd_nb.transformers_sampler import TransformersSampler, warpers
 
 WORDS = "? wait mentor rival Ada Bo Cy Di".split()
@@ -142,7 +145,8 @@ def test_global_random_state_is_left_alone(lab):
     assert (torch.rand(1).item(), np.random.rand()) == before
 
 
-@pytest.mark.parametrize("fields, message", [(dict(temperature=-1), "temperature"), (dict(top_k=-1), "top_k"), (dict(top_p=1.5), "top_p"), (dict(max_tokens=0), "max_tokens")])
+@pytest.mark.parametrize("fields, message", [(dict(temperature=-1), "temperature"), (dict(top_k=-1), "top_k"), (dict(top_p=1.5), "top_p"), (dict(max_tokens=0), "max_tokens"),
+                                             (dict(stop="."), "stop"), (dict(stop=("",)), "stop"), (dict(stop=["."]), "stop")])
 def test_wrong_parameters(fields, message):
     with pytest.raises(UserError, match=message): SamplingParams(**fields)
 
@@ -150,3 +154,89 @@ def test_wrong_parameters(fields, message):
 def test_a_prompt_that_does_not_fit(lab):
     with pytest.raises(UserError, match="do not fit the model's 128"):
         list(TransformersSampler(*lab).sample([Request(PROMPTS[0], 0, 1)], SamplingParams(max_tokens=126)))
+
+
+STOPS = (" rival", "Bo Cy")
+
+
+@pytest.mark.parametrize("params", [SamplingParams(max_tokens=8, stop=STOPS), SamplingParams(max_tokens=3, temperature=1.4, stop=STOPS)])
+def test_stop_strings(lab, params):
+    "The same responses as without, up to the first token with which the text holds a stop string."
+    sampler, requests = TransformersSampler(*lab), [Request(p, 0, 100) for p in PROMPTS]
+    free = collected(sampler, requests, SamplingParams(params.temperature, max_tokens=params.max_tokens))
+    ended = 0
+    for prompt, completions in collected(sampler, requests, params).items():
+        for c, whole in zip(completions, free[prompt]):
+            texts = sampler.decode([whole.tokens[:i + 1] for i in range(len(whole.tokens))])
+            first = next((i for i, text in enumerate(texts) if any(s in text for s in STOPS)), None)
+            assert c.tokens == (whole.tokens if first is None else whole.tokens[:first + 1])
+            assert c.finished == (first is not None or whole.finished)
+            np.testing.assert_allclose(c.logprob, whole.logprob[:len(c.tokens)], atol=1e-5)
+            ended += first is not None
+    assert ended > 20
+
+
+def test_stop_strings_that_tokens_do_not_keep_to(tiny_qwen2):
+    "In a byte-level vocabulary: a stop string inside a token, over several, and with half characters before it."
+    model, tokenizer = load(tiny_qwen2, "cpu")
+    sampler = TransformersSampler(model, tokenizer)
+    for stop in (("e",), ("tep",), ("\x07", "�L")):
+        samples = collected(sampler, [Request("Find the value of $x$", 0, 300)], SamplingParams(max_tokens=12, stop=stop))
+        done, = samples.values()
+        holds = [any(s in text for s in stop) for text in sampler.decode([c.tokens for c in done])]
+        before = [any(s in text for s in stop) for text in sampler.decode([c.tokens[:-1] for c in done])]
+        assert sum(holds) > 5 * (stop != ("tep",)) and not any(before)
+        assert all(c.finished for c, held in zip(done, holds) if held)
+        check_against_forward(model, tokenizer, {"Find the value of $x$": done[:20]})
+
+
+@given(st.text("ab\n", max_size=12), st.lists(st.text("ab\n", min_size=1, max_size=3), max_size=3))
+def test_text_is_cut_before_the_first_stop_string(text, stop):
+    cut = before_stop(text, stop)
+    assert text.startswith(cut) and not any(s in cut for s in stop)
+    assert cut == text or any(text[len(cut):].startswith(s) for s in stop)
+
+
+class Small(torch.nn.Module):
+    "A model on a machine with room for so many rows."
+    def __init__(self, model, rows, error):
+        super().__init__()
+        self.model, self.rows, self.error, self.asked = model, rows, error, []
+
+    def __getattr__(self, name):
+        try: return super().__getattr__(name)
+        except AttributeError: return getattr(self.model, name)
+
+    def forward(self, input_ids, **options):
+        self.asked.append(len(input_ids))
+        if len(input_ids) > self.rows: raise self.error
+        return self.model(input_ids=input_ids, **options)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_batch_that_does_not_fit_is_halved(lab, error):
+    "The same samples, in smaller batches; the smaller size is kept; the model is left in the mode in which it was."
+    model, tokenizer = lab
+    requests, params = [Request(p, 0, 64) for p in PROMPTS], SamplingParams(max_tokens=6)
+    small = Small(model, 9, error).train()
+    sampler = TransformersSampler(small, tokenizer)
+    with pytest.warns(UserWarning, match="out of memory at .* responses together; going on with"): found = collected(sampler, requests, params)
+    assert {p: [c.tokens for c in done] for p, done in found.items()} == {p: [c.tokens for c in done] for p, done in collected(TransformersSampler(*lab), requests, params).items()}
+    failures = sum(rows > 9 for rows in small.asked)
+    assert 0 < failures < 8 and small.training
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        collected(sampler, requests, params)
+
+
+def test_not_even_one_response_fits(lab):
+    model, tokenizer = lab
+    sampler = TransformersSampler(Small(model, 0, torch.OutOfMemoryError("CUDA out of memory")), tokenizer)
+    with pytest.warns(UserWarning), pytest.raises(UserError, match="not even one response of up to 6 tokens fits into memory"):
+        list(sampler.sample([Request(PROMPTS[0], 0, 4)], SamplingParams(max_tokens=6)))
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(lab):
+    model, tokenizer = lab
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(TransformersSampler(Small(model, 0, RuntimeError("shapes differ")), tokenizer).sample([Request(PROMPTS[0], 0, 4)], SamplingParams(max_tokens=6)))

@@ -12,7 +12,7 @@ from rlvd_nb.artifacts import made, replacing, write_text
 from rlvd_nb.models import LabModelConfig, new_model, save, word_tokenizer
 from rlvd_nb.project import UserError
 from rlvd_nb.sampling import SamplingParams
-from rlvd_nb.store import PAIR, read_parts, respond, verdicts
+from rlvd_nb.store import PAIR, chosen_engine, read_parts, respond, sample_key, verdicts
 from rlvd_nb.tasks.kinship import task as kinship
 
 TASK = kinship(entities=40, train_questions=30, test_questions=30)
@@ -138,6 +138,30 @@ def test_what_was_graded_before_an_error_is_kept(store, tmp_path):
     with pytest.raises(KeyboardInterrupt): verdicts(Stopped(tmp_path / "log", False, 0), [trap_task.question("a")], pairs)
     verdicts(trap_task.Slow(tmp_path / "log", False, 0), [trap_task.question("a")], pairs)
     assert (tmp_path / "log").read_text().split() == [*words[:40], *words[32:]]  # grading goes batch by batch, of 32
+def test_addresses_of_samples(model):
+    "What there was before engines and stop strings keeps its address; what they change gets another."
+    old = dict(temperature=1.0, top_k=0, top_p=1.0, max_tokens=8, seed=0)
+    plain = sample_key(model, PARAMS)
+    assert plain == dict(model=plain["model"], params=old, code=1)
+    assert sample_key(model, PARAMS, "vllm") == plain | dict(engine="vllm")
+    assert sample_key(model, SamplingParams(max_tokens=8, stop=(" a",)))["params"] == old | dict(stop=(" a",))
+
+
+def test_stop_strings_are_cut_off(store, model):
+    word = " " + TASK.world.relations[0]
+    whole, cut = (respond(model, TASK, TASK.questions("test"), 16, SamplingParams(max_tokens=8, stop=stop), engine="transformers") for stop in ((), (word,)))
+    assert cut["completion"].tolist() == [text.split(word)[0] for text in whole["completion"]]
+    held = whole["completion"].str.contains(word)
+    assert held.any() and cut.loc[held, "finished"].all() and (cut.loc[~held, "finished"] == whole.loc[~held, "finished"]).all()
+
+
+def test_vllm_where_it_is_not(store, model, monkeypatch, capsys):
+    "`auto` does without it and says so; asked for by name it ends in one line, once something must be sampled."
+    monkeypatch.setattr("rlvd_nb.vllm_sampler.build", lambda: "")
+    assert chosen_engine("auto") == "transformers" and capsys.readouterr().out == "engine: transformers, as vLLM is not installed\n"
+    with pytest.raises(UserError, match="engine vllm: vLLM is not installed; install it .*, or take engine=transformers"):
+        respond(model, TASK, TASK.questions("test")[:2], 2, PARAMS, engine="vllm")
+    with pytest.raises(UserError, match="engine must be transformers, vllm or auto, not 'vlm'"): chosen_engine("vlm")
 
 
 def test_a_sample_says_what_made_it(store, model):

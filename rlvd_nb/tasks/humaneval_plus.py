@@ -7,7 +7,7 @@ __all__ = ['PROMPT', 'LONGEST', 'FENCE', 'CODE', 'HUB', 'PLUS', 'PLAIN', 'COLUMN
            'tree', 'defines', 'stretches', 'body', 'program', 'checks_of', 'ending', 'check_row', 'read_lines', 'fetch',
            'local_file', 'load_rows', 'plus_tests', 'split_of', 'make_question', 'HumanEvalPlus', 'task']
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #9c70f12b
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #800c340e
 import ast, gzip, json, os, re, warnings, zlib
 from collections import Counter
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..project import UserError, data_dir, digest
 from ..sandbox import Outcome, clock, need_sandbox, run_python
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #a13dc54f
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #6597ebf4
 PROMPT = ("Complete the following Python function. Think first if you like, then give the whole function, with the imports it needs, "
           "in one ```python block at the end.\n\n```python\n{problem}\n```\n")
 
@@ -27,7 +27,7 @@ def prompt_of(
     "What the model is asked."
     return PROMPT.format(problem=problem.strip())
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #9f7e3eed
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #459d0823
 LONGEST = 50_000 # characters; a longer block or text is no program here
 FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"(?:async )?def\s+\w+\s*\(|class\s+\w+\s*[:(]|import\s+[\w.]+|from\s+[\w.]+\s+import\b|[@#)\]}]|[A-Za-z_]\w*(?::[^=\n]+)?\s*=[^=]")
@@ -57,7 +57,7 @@ def defines(
     found = tree(code)
     return found is not None and any(entry_point in names(node) for node in found.body)
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #277a7747
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #6d655126
 def stretches(
     text: str, # a response without fences
 ) -> list[str]:
@@ -90,7 +90,7 @@ def program(
     rests = [code for part in parts[::-1] or [completion] if (rest := body(part)) and defines(code := f"{problem}\n{rest}", entry_point)]
     return next(iter(whole + rests if parts else rests + whole), None)
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #8b31cdfc
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #dfe4a180
 def checks_of(
     row: dict, # a checked row
 ) -> str:
@@ -107,7 +107,7 @@ def ending(
     name = outcome.why.partition(":")[0]
     return name if name.isidentifier() else outcome.why[:60]
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #98945218
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #48eb3016
 HUB, PLUS, PLAIN = "evalplus/humanevalplus", ("HumanEvalPlus.jsonl", "HumanEvalPlus.jsonl.gz"), ("HumanEval.jsonl", "HumanEval.jsonl.gz")
 COLUMNS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 REMEDY = f"set RLVD_DATA to a folder with {PLUS[1]} or {PLAIN[1]}, or pass path="
@@ -126,6 +126,7 @@ def check_row(
     if not defines(checks_of(row), "check"): raise UserError(f"{where}: the test defines no function 'check'")
     return {name: row[name] for name in COLUMNS}
 
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #e70210f1
 def read_lines(
     path: Path, # JSON Lines, compressed when the name ends in .gz
 ) -> list[dict]:
@@ -155,6 +156,7 @@ def fetch(
     rows = [check_row(row, f"{HUB} row {number}") for number, row in enumerate(table, 1)]
     return rows, dict(tests="HumanEval+", hub=HUB, revision=min(commits, default=revision), rows=digest(rows))
 
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #1f405256
 def local_file(
     path: str | Path | None, # what the user names
 ) -> Path | None:
@@ -179,14 +181,14 @@ def load_rows(
     if times > 1: raise UserError(f"{local or HUB}: task_id {most!r} stands there {times} times")
     return rows, source
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #a3ee367a
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #910b217b
 def plus_tests(
     rows: list[dict], # checked rows
 ) -> bool:
     "Whether most of the tests are HumanEval+'s."
     return 2 * sum(bool(re.search(r"^\s+inputs = \[", row["test"], re.MULTILINE)) for row in rows) > len(rows)
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #13a8cdfb
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #6e587452
 TRAIN = frozenset(sorted((f"HumanEval/{number}" for number in range(164)), key=lambda name: digest(["humaneval_plus", name]))[:50])
 
 def split_of(
@@ -201,7 +203,7 @@ def make_question(
     "The question of a row."
     return Question(id=row["task_id"], prompt=prompt_of(row["prompt"]), gold=row["canonical_solution"], split=split_of(row["task_id"]), info=dict(entry_point=row["entry_point"]))
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #517cb0bc
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #c5acd98e
 class HumanEvalPlus:
     "HumanEval+, judged by running the programs."
     name, version, untrusted = "humaneval_plus", "1", True
@@ -244,7 +246,7 @@ class HumanEvalPlus:
         "Whose tests they are, the file and its checksum or the hub's commit, and the limits, which verdicts depend on."
         return dict(task=self.name, **self._source, seconds=self.run_seconds, memory_mb=self.memory_mb)
 
-# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #603afe86
+# %% ../../nbs/api/02_tasks.humaneval_plus.ipynb #123997ad
 def task(
     path: str | Path | None = None, # a local file
     revision: str | None = None,    # a commit of the hub's repository, when there is no file
