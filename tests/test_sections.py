@@ -31,7 +31,7 @@ def section(request, shared_store):
 
 def test_figures_and_tables_are_there_with_what_made_them(section):
     figures, tables, name = MADE[section]
-    for stem, kinds in [*((f, {".png", ".svg"}) for f in figures.split()), *((t, {".csv"}) for t in tables.split())]:
+    for stem, kinds in [*((f, {".png", ".svg"}) for f in figures.split()), *((t, {".csv"}) for t in tables.split())]:  # some names are both
         record = json.loads((SMOKE / f"{name}_{stem}.json").read_text())
         files = {path.name for path in SMOKE.glob(f"{name}_{stem}.*")}
         assert kinds <= {Path(file).suffix for file in files} and set(record["files"]) == files - {f"{name}_{stem}.json"}
@@ -88,7 +88,7 @@ def test_bad_teacher_files_are_one_line(shared_store, monkeypatch, tmp_path):
     assert "needs the columns question_id (or question) and response; it has question, answer" in refused(tmp_path / "columns.jsonl")
     never = teacher_file(tmp_path / "never.jsonl", train, lambda q: " ?")
     assert re.search(rf"the teacher {never} answers none of \d+ training questions rightly: nothing to learn from", refused(never))
-    able = teacher_file(tmp_path / "able.jsonl", train, lambda q: " " + q.gold)
+    able = teacher_file(tmp_path / "able.jsonl", [q for q in train if not q.info["unknown"]], lambda q: " " + q.gold)
     assert re.search(r"arms cannot be made equal: 'new knowledge' has no right response to learn from", refused(able))
 
 
