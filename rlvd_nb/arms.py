@@ -25,9 +25,10 @@ def draw_rows(
 ) -> pd.DataFrame:
     "Up to `count` rows of each group, drawn without replacement, in their old order."
     order = np.random.default_rng(derive_seed("draw", *seed)).permutation(len(rows))
-    rank = groups.iloc[order].groupby(groups.iloc[order]).cumcount().sort_index()
-    wanted = groups.map(count).fillna(0) if isinstance(count, pd.Series) else count
-    return rows[(rank < wanted).to_numpy()]
+    groups, rank = groups.reset_index(drop=True), np.empty(len(rows), int)
+    rank[order] = groups.iloc[order].groupby(groups).cumcount()
+    wanted = groups.map(count).fillna(0).to_numpy() if isinstance(count, pd.Series) else count
+    return rows[rank < wanted]
 
 def accepted(
     rows: pd.DataFrame,   # graded responses
@@ -68,6 +69,7 @@ def levelled(
     seed: int = 0,                 # of the draw
 ) -> dict[str, pd.DataFrame]:
     "Arms of equally many responses of each length; arms that cannot be made equal are refused, with the number that fell short."
+    if count < 0: raise UserError(f"the responses of an arm must be 1 or more, or 0 for as many as there can be, not {count}")
     for name, arm in arms.items():
         if arm.empty: raise UserError(f"arms cannot be made equal: {name!r} has no right response to learn from")
     strata = length_strata({name: arm["tokens"] for name, arm in arms.items()})
@@ -111,5 +113,7 @@ def read_teacher(
         raise UserError(f"{path} needs the columns question_id (or question) and response; it has {', '.join(map(str, table.columns))}")
     ids = {getattr(q, "id" if key == "question_id" else "prompt"): q.id for q in questions}
     found = pd.DataFrame(dict(question_id=table[key].map(ids), completion=table["response"])).dropna(ignore_index=True)
+    for question, text in found.itertuples(index=False):
+        if not isinstance(text, str): raise UserError(f"{path}: a response of {question!r} must be text, not {type(text).__name__}")
     if found.empty: raise UserError(f"{path} answers none of the {len(ids)} training questions; its {key} column does not name them")
     return found

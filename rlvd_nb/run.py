@@ -76,7 +76,7 @@ class Run:
         self.settings, self.section = settings(section, profile, **given), section
         changed = {name: value for name, value in vars(self.settings).items() if value != getattr(default, name)}
         label = f"{Path(self.settings.model).name}-{self.settings.task}-{digest(changed)[:6]}" if changed else ""
-        self.folder, self.inputs, self._questions = figures_dir(profile, label), {}, {}
+        self.folder, self.inputs, self._questions, self._written = figures_dir(profile, label), {}, {}, {}
         pd.set_option("display.max_colwidth", 200)  # responses and claims are to be read whole
         print(f"section {section}, {profile} setting{f' with {changed}' if changed else ''}; figures and tables go to {self.folder}")
 
@@ -101,10 +101,12 @@ class Run:
         return self._questions[split]
 
     def write(self, name: str, caption: str, files: list[Path]) -> None:
-        "Record beside a figure or table what made it."
+        "Record beside a figure or table what made it; a figure and a table of one name share their record."
+        parts = self._written.setdefault(name, {})
+        parts[files[0].suffix] = caption, {path.name: checksum(path) for path in files}
         write_json(self.folder / f"{name}.json", dict(
-            name=name, caption=caption, section=self.section, parameters=vars(self.settings), inputs=self.inputs, versions=versions(),
-            files={path.name: checksum(path) for path in files}))
+            name=name, caption=" ".join(said for said, _ in parts.values()), section=self.section, parameters=vars(self.settings), inputs=self.inputs, versions=versions(),
+            files={file: value for _, sums in parts.values() for file, value in sums.items()}))
 
     def figure(self, name: str, figure, caption: str):
         "Save a figure with its record; the figure, for the cell to show."

@@ -74,8 +74,8 @@ print(grpo(base_model(TASK, SIZE, BRIEF), TASK, TASK.questions("train"), FEW))
 """
 
 
-def run_until(condition, out: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(Path(__file__).parent)], env=os.environ | dict(RLVD_OUT=str(out)),
+def run_until(condition, out: Path, program: str = KILLED) -> None:
+    process = subprocess.Popen([sys.executable, "-c", program, str(Path(__file__).parent)], env=os.environ | dict(RLVD_OUT=str(out)),
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.time() + 180
     while not condition() and process.poll() is None and time.time() < deadline: time.sleep(.01)
