@@ -23,7 +23,19 @@ def block() -> str:
     rl, again = moves.loc[("RLVR", second)], moves.loc[("base, second draw", second)]
     lines += ["", f"Of the {rl['questions']:.0f} hardest questions that the base model could solve (bin {second}), {rl['down']:.0f} fell to none after RLVR where "
               f"{rl['down_null']:.1f} would have if nothing had changed (a second draw of the unchanged base model: {again['down']:.0f}), "
-              f"and {rl['up']:.0f} rose where {rl['up_null']:.1f} would have (second draw: {again['up']:.0f}).", "", ledger(), END]
+              f"and {rl['up']:.0f} rose where {rl['up_null']:.1f} would have (second draw: {again['up']:.0f}).", "", arms(), "", ledger(), END]
+    return "\n".join(lines)
+
+
+def arms() -> str:
+    "What each way of training does to accuracy and capability, as a table."
+    changes = pd.read_csv(ROOT / "figures" / "distillation_differences.csv")
+    capability = next(name for name in changes["measure"] if name.startswith("pass@"))
+    told = lambda row: f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+    lines = [f"| same base model, {changes['seeds'].iloc[0]} training seeds, points | accuracy | {capability} |", "|---|---|---|"]
+    for arm, part in changes.groupby("arm", sort=False):
+        by = part.set_index("measure")
+        lines.append(f"| {arm} | {told(by.loc['accuracy'])} | {told(by.loc[capability])} |")
     return "\n".join(lines)
 
 
