@@ -10,7 +10,7 @@ __all__ = ['ABSENT', 'TESTS', 'DIRECTIONS', 'POWER_80', 'MIN_SEEDS', 'EVIDENCE',
            'by_arm', 'surface_pair', 'response_evidence', 'gather', 'Finding', 'combine', 'findings', 'ledger',
            'section_ledger', 'shown', 'counted', 'told_claims']
 
-# %% ../nbs/api/14_claims.ipynb #140b46ec
+# %% ../nbs/api/14_claims.ipynb #2d4ab13d
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,7 @@ from .students import Cohort, self_distilled, teacher_distilled
 from .surface import question_means, reflection_words, surface
 from .warmup import answers_of, half_way, warm_up_evidence, warm_ups
 
-# %% ../nbs/api/14_claims.ipynb #398deeff
+# %% ../nbs/api/14_claims.ipynb #e94aafbf
 @dataclass(frozen=True)
 class Effect:
     "A difference of means in the claim's unit, judged against the claim's threshold."
@@ -48,7 +48,7 @@ def _interval_test(before, after, threshold: float, seed: int) -> Effect:
     p = paired_difference(before + threshold, after, seed=seed).p_sign_flip
     return Effect(found.value, found.low, found.high, p, found.se)
 
-# %% ../nbs/api/14_claims.ipynb #dd28bfc3
+# %% ../nbs/api/14_claims.ipynb #26a842a6
 def _unmoved(questions: int, threshold: float) -> Effect:
     "Effect in points when no question changed sides."
     reach = 100 * clopper_pearson(0, questions)[1]
@@ -71,7 +71,7 @@ def _unpaired_test(before, after, threshold: float, seed: int) -> Effect:
 
 TESTS = {"sign flip": _interval_test, "McNemar": _share_test, "t of hits": _share_test, "Welch": _unpaired_test}
 
-# %% ../nbs/api/14_claims.ipynb #2f6909c0
+# %% ../nbs/api/14_claims.ipynb #e55b20ae
 DIRECTIONS = {"above": (1,), "below": (1,), "within": (1, -1)} # signs of the thresholds that p is taken against
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Claim:
     published: tuple = ()  # chains of keys of published values
     reanalysis: str = ""   # name of the published numbers' re-analysis
 
-# %% ../nbs/api/14_claims.ipynb #be6dd4fd
+# %% ../nbs/api/14_claims.ipynb #689a81c1
 def margins(
     claim: Claim, # its direction and threshold
     low: float,   # of an interval of the effect
@@ -118,7 +118,7 @@ def effect_of(
     found = [_against(claim, *pair, seed) for pair in claim.pairs(evidence) if min(map(len, pair)) > 1]
     return min(found, key=lambda effect: margins(claim, effect.low, effect.high)[0], default=ABSENT)
 
-# %% ../nbs/api/14_claims.ipynb #dc7f2869
+# %% ../nbs/api/14_claims.ipynb #25b0c10b
 POWER_80 = 2.8 # standard errors: 1.96 for the two-sided 5 %, 0.84 for 80 % power
 MIN_SEEDS = 3  # below that, an interval over seeds is too wide to judge by
 
@@ -133,7 +133,7 @@ def judge(
     alone = verdict(*margins(claim, low, high))
     return alone if p_adjusted < .05 else "inconclusive"
 
-# %% ../nbs/api/14_claims.ipynb #f0f9a651
+# %% ../nbs/api/14_claims.ipynb #027fc472
 def rates(
     responses: Responses, # of one model
 ) -> np.ndarray:
@@ -152,7 +152,7 @@ def votes(
     "Percent chance that the majority vote is right [N]."
     return 100 * maj_at_k(responses.answers, responses.right)
 
-# %% ../nbs/api/14_claims.ipynb #df796bfe
+# %% ../nbs/api/14_claims.ipynb #1f1301b3
 def bins_of(
     responses: Responses, # of one model
 ) -> np.ndarray:
@@ -171,7 +171,7 @@ def less_difficult(
     "Whether a question is in the third bin from the top or above, [17–64] and more of 256 [N]."
     return bins_of(pair.before) >= bins_of(pair.before).max() - 2
 
-# %% ../nbs/api/14_claims.ipynb #892979ad
+# %% ../nbs/api/14_claims.ipynb #81cf4d24
 def changed(
     pair: BeforeAfter, # base and trained model
     measure: Callable, # responses -> [N]
@@ -193,7 +193,7 @@ def gains(
     "Change of each question's success rate, in points [N]."
     return rates(pair.after) - rates(pair.before)
 
-# %% ../nbs/api/14_claims.ipynb #4b223de6
+# %% ../nbs/api/14_claims.ipynb #5dbc19e4
 def beyond_chance(
     pair: BeforeAfter,  # base and trained model, and the base model's second draw
     measure: Callable,  # responses -> [N]
@@ -208,7 +208,7 @@ def falls(
     "100 where one of the hardest questions lands in a lower bin, else 0: second draw against trained model."
     return beyond_chance(pair, lambda responses: 100. * (bins_of(responses) < bins_of(pair.before)), hardest(pair))
 
-# %% ../nbs/api/14_claims.ipynb #fc528c01
+# %% ../nbs/api/14_claims.ipynb #3fca6574
 EVIDENCE: dict[str, Callable[[Run], Any]] = {} # by section
 
 def evidence_of(
@@ -226,13 +226,14 @@ def rlvr_evidence(
     base = base_of(run)
     return study(run, base, rlvr_of(run, base))
 
-# %% ../nbs/api/14_claims.ipynb #2087bc2a
+# %% ../nbs/api/14_claims.ipynb #6c8cdfae
 def by_arm(
     cohort: Cohort, # of section 04 or 05
+    *splits: str,   # whose questions
 ) -> list[dict[str, dict[str, BeforeAfter]]]:
     "Arm to split to comparison with its base model, one entry a training seed."
-    train, test = cohort.pairs("train"), cohort.pairs("test")
-    return [{name: dict(train=a[name], test=b[name]) for name in b} for a, b in zip(train, test)]
+    pairs = {split: cohort.pairs(split) for split in splits}
+    return [{name: {split: found[seed][name] for split, found in pairs.items()} for name in cohort.names if name != "base"} for seed in range(len(cohort.runs))]
 
 def surface_pair(
     cohort: Cohort,    # of section 04
@@ -249,20 +250,20 @@ def response_evidence(
     cohort: Cohort, # of section 04
 ) -> list[dict]:
     "Evidence of section 04, one entry a training seed."
-    return [arms | surface_pair(cohort, seed) for seed, arms in enumerate(by_arm(cohort))]
+    return [arms | surface_pair(cohort, seed) for seed, arms in enumerate(by_arm(cohort, "train", "test"))]
 
 @evidence_of("04")
 def _(run: Run): return response_evidence(Cohort(run, self_distilled, seeds=1))[0]
 
 @evidence_of("05")
-def _(run: Run): return by_arm(Cohort(run, teacher_distilled, seeds=1))[0]
+def _(run: Run): return by_arm(Cohort(run, teacher_distilled, seeds=1), "test")[0]
 
 @evidence_of("06")
 def _(run: Run):
     cohort = warm_ups(run, seeds=1)
     return warm_up_evidence(answers_of(cohort), half_way(cohort), run.settings.targets, 0)
 
-# %% ../nbs/api/14_claims.ipynb #6911e98f
+# %% ../nbs/api/14_claims.ipynb #58dbc51f
 SHARED = ("model", "task", "template", "samples", "temperature", "max_tokens", "train_questions", "test_questions")
 
 def gather(
@@ -278,7 +279,7 @@ def gather(
         run.inputs |= {f"section {section}, seed {each.settings.seed}": each.inputs for each in inner}
     return found
 
-# %% ../nbs/api/14_claims.ipynb #6ed6484c
+# %% ../nbs/api/14_claims.ipynb #f5182f52
 DIRECTION = "the paper claims a direction, not a size"
 MATTERS = f"a rise of {100 * RISE:g} points would matter; a smaller one would not"
 BEYOND = "measured against a second draw of the base model, so that 0 is what chance gives"
@@ -289,7 +290,7 @@ def _table_3(column: str, *models: str) -> tuple:
 
 TEST = ("1.5B test", "3B test")
 
-# %% ../nbs/api/14_claims.ipynb #a9db63cb
+# %% ../nbs/api/14_claims.ipynb #6f5ede02
 RLVR = (
     Claim("A4.1", "Table 3", "RLVR lifts accuracy",
           "accuracy rises under RLVR",
@@ -313,7 +314,7 @@ RLVR = (
           _table_3("pass@256", "1.5B train", "3B train"), "capability, 3B train"),
 )
 
-# %% ../nbs/api/14_claims.ipynb #e5bbacb1
+# %% ../nbs/api/14_claims.ipynb #9b54b7c0
 def _figure(place: str, column: str, *bins: str) -> tuple:
     "Single values of a figure of paper A."
     return tuple((("A", place, label, column),) for label in bins)
@@ -340,7 +341,7 @@ BY_DIFFICULTY = (
           lambda e: each_bin(e["test"], entropies)),
 )
 
-# %% ../nbs/api/14_claims.ipynb #6debcba7
+# %% ../nbs/api/14_claims.ipynb #8504738d
 def _arms(*arms: str, column: str = "1.5B test") -> tuple:
     "One chain of the self-distillation table."
     return (tuple(("A", "Section 5.1, table", arm, column) for arm in arms),)
@@ -351,7 +352,7 @@ def _span(row: str) -> tuple:
 
 TENTH = "a tenth either way is what \"hardly change\" can mean"
 
-# %% ../nbs/api/14_claims.ipynb #9d951707
+# %% ../nbs/api/14_claims.ipynb #b1034646
 RESPONSES = (
     Claim("A5.1", "Section 5.1", "base ← base overfits",
           "the base model's own correct responses lift training accuracy, hardly test accuracy",
@@ -375,7 +376,7 @@ RESPONSES = (
           _span("1.5B reflection keywords")),
 )
 
-# %% ../nbs/api/14_claims.ipynb #4dcd436e
+# %% ../nbs/api/14_claims.ipynb #c25a1287
 def _both(measure: Callable) -> Callable:
     "Reasoning-only against new-knowledge arm, after training."
     return lambda e: [(measure(e["reasoning only"]["test"].after), measure(e["new knowledge"]["test"].after))]
@@ -386,7 +387,7 @@ def _arm(name: str, measure: Callable) -> Callable:
 
 AIME = (tuple(("A", "Appendix A.7", model, "pass@256 on AIME25") for model in ("1.5B", "DeepSeek-R1-Distill")),)
 
-# %% ../nbs/api/14_claims.ipynb #5c9f4231
+# %% ../nbs/api/14_claims.ipynb #8724c84b
 DISTILLATION = (
     Claim("A6.1", "Section 6", "both distillations lift accuracy",
           "both distilled models gain accuracy",
@@ -411,12 +412,12 @@ DISTILLATION = (
           _both(hits)),
 )
 
-# %% ../nbs/api/14_claims.ipynb #a2658867
+# %% ../nbs/api/14_claims.ipynb #8559c30e
 def _b(place: str, column: str, *rows: str) -> tuple:
     "One chain of paper B."
     return tuple(("B", place, row, column) for row in rows)
 
-# %% ../nbs/api/14_claims.ipynb #45c55fae
+# %% ../nbs/api/14_claims.ipynb #bc5d85cc
 WARM_UP = (
     Claim("B.1", "claim (i)", "warm-up alone lifts every domain",
           "warm-up on puzzles lifts MATH, HumanEval+ and MMLU-Pro",
@@ -444,10 +445,10 @@ WARM_UP = (
           (_b("Controls", "MATH", "warm-up from Qwen2.5-32B"), _b("Controls", "MATH", "warm-up from QwQ-32B"))),
 )
 
-# %% ../nbs/api/14_claims.ipynb #1b1e36ec
+# %% ../nbs/api/14_claims.ipynb #23802ff5
 CLAIMS = RLVR + BY_DIFFICULTY + RESPONSES + DISTILLATION + WARM_UP
 
-# %% ../nbs/api/14_claims.ipynb #6f872783
+# %% ../nbs/api/14_claims.ipynb #14eb7b0e
 @dataclass(frozen=True)
 class Finding:
     "A claim's effect over questions and over training seeds."
@@ -477,7 +478,7 @@ def combine(
     p = _seed_p(claim, values) if len(effects) >= MIN_SEEDS else min(1., 2 * mean.p)
     return Finding(mean, len(effects), (over.low, over.high), p)
 
-# %% ../nbs/api/14_claims.ipynb #01645cf6
+# %% ../nbs/api/14_claims.ipynb #85a15d83
 def findings(
     evidence: dict[str, list],  # by section, one entry a training seed
     claims: tuple = CLAIMS,     # to be judged
@@ -500,7 +501,7 @@ def _se(finding: Finding) -> float:
     if finding.seeds < MIN_SEEDS: return finding.effect.se
     return (finding.over_seeds[1] - finding.over_seeds[0]) / 2 / stats.t.ppf(.975, finding.seeds - 1)
 
-# %% ../nbs/api/14_claims.ipynb #2f4e7731
+# %% ../nbs/api/14_claims.ipynb #34e9d270
 def _row(claim: Claim, finding: Finding | None, p_adjusted: float) -> dict:
     "One line of the ledger."
     effect = finding.effect if finding else ABSENT
@@ -525,7 +526,7 @@ def ledger(
     adjusted = dict(zip(found, holm([each.p for each in found.values()]))) if found else {}
     return pd.DataFrame([_row(claim, found.get(claim.id), adjusted.get(claim.id, np.nan)) for claim in claims])
 
-# %% ../nbs/api/14_claims.ipynb #e42befe5
+# %% ../nbs/api/14_claims.ipynb #1cb02bd9
 SHOWN = ["id", "claim", "published", "reanalysis", "effect", "over seeds", "p_holm", "verdict", "note"]
 
 def _numbers(unit: str, value: float, low: float, high: float) -> tuple[str, str]:
@@ -551,7 +552,7 @@ def shown(
     p = ["" if np.isnan(p) else f"{p:.2g}" for p in table["p_holm"]]
     return table.assign(effect=effect, p_holm=p, **{"over seeds": seeds})[SHOWN]
 
-# %% ../nbs/api/14_claims.ipynb #21003bcd
+# %% ../nbs/api/14_claims.ipynb #0bb28677
 def counted(
     table: pd.DataFrame, # a ledger
 ) -> str:
