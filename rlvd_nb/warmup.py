@@ -7,7 +7,7 @@ __all__ = ['Answers', 'domain_run', 'domains_of', 'base_of_domains', 'toy_lesson
            'answers_of', 'change', 'cross_domain', 'lesson_sizes', 'told_change', 'curves', 'efficiency',
            'warm_up_evidence', 'half_way']
 
-# %% ../nbs/api/13_warmup.ipynb #bff205ca
+# %% ../nbs/api/13_warmup.ipynb #e242ae77
 import copy
 from collections.abc import Sequence
 from functools import cached_property
@@ -26,7 +26,7 @@ from .run import Run, ask, rlvr_of
 from .students import student_of, taught, teacher_of
 from .tasks.base import RIGHT, check_disjoint
 
-# %% ../nbs/api/13_warmup.ipynb #30ee9c61
+# %% ../nbs/api/13_warmup.ipynb #82a260fb
 def domain_run(
     run: Run,    # of the section
     domain: str, # a task's name
@@ -50,7 +50,7 @@ def domains_of(
     check_disjoint(train, test)
     return found
 
-# %% ../nbs/api/13_warmup.ipynb #05adbe1a
+# %% ../nbs/api/13_warmup.ipynb #9d76932f
 def base_of_domains(
     run: Run,                # its size, pretraining and shares of the text
     domains: dict[str, Run], # whose text it reads
@@ -65,7 +65,7 @@ def base_of_domains(
     run.inputs["base"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_warmup.ipynb #5e913576
+# %% ../nbs/api/13_warmup.ipynb #2510d435
 def toy_lessons(
     run: Run,    # of the toy domain, one seed
     base: Path,  # the student
@@ -92,7 +92,7 @@ def _elsewhere(chains: list[str], seed: int) -> list[str]:
     moved = dict(zip(order.tolist(), np.roll(order, 1).tolist()))
     return [chains[moved[i]] for i in range(len(chains))]
 
-# %% ../nbs/api/13_warmup.ipynb #49756624
+# %% ../nbs/api/13_warmup.ipynb #cd1a9595
 def few_of(
     run: Run,     # of one domain
     domain: str,  # its name
@@ -107,7 +107,7 @@ def snapshots(
     "RLVR step to the model at that step, the start as step 0."
     return {0: start} | {int(path.name.split("-")[1]): path for path in sorted(folder.glob("step-*"), key=lambda p: int(p.name.split("-")[1]))}
 
-# %% ../nbs/api/13_warmup.ipynb #2eeb65cb
+# %% ../nbs/api/13_warmup.ipynb #bf7d5a19
 class WarmUp:
     "The models of one training seed of section 06, and their responses."
     def __init__(
@@ -147,16 +147,12 @@ class WarmUp:
         if failed: raise UserError(f"{len(failed)} {domain} test questions have responses that could not be graded, such as {failed[0].id}")
         return tabulate(rows, kept)
 
-    def table(self, names: Sequence[str] = ()) -> dict[tuple[str, str], Responses]:
-        "(model, domain) to responses, for the models named or all."
-        return {(name, domain): self.responses(name, folder, domain) for name, folder in self.models().items() if not names or name in names for domain in self.domains}
-
     def curve(self, name: str, target: str) -> dict[int, Responses]:
         "RLVR step to responses on the target's test questions, fewer samples a question."
         steps = snapshots(self.trained[name, target], self.warmed[name])
         return {step: self.responses(f"{name}, step {step}", folder, target, self.settings.curve_samples) for step, folder in steps.items()}
 
-# %% ../nbs/api/13_warmup.ipynb #8050b2b1
+# %% ../nbs/api/13_warmup.ipynb #cfae4a72
 Answers = dict[tuple[str, str], list[Responses]] # (model, domain) to responses, one a seed
 
 def warm_ups(
@@ -176,16 +172,17 @@ def answers_of(
     cohort: Sequence[WarmUp],  # one a seed
     names: Sequence[str] = (), # models; all when empty
     samples: int = 0,          # responses a question; 0 takes the settings'
+    domains: Sequence[str] = (), # where; every one when empty
 ) -> Answers:
-    "Responses of the models to every domain's test questions."
+    "Responses of the models to the domains' test questions."
     found: Answers = {}
     for each in cohort:
         for name, folder in each.models().items():
             if names and name not in names: continue
-            for domain in each.domains: found.setdefault((name, domain), []).append(each.responses(name, folder, domain, samples))
+            for domain in domains or each.domains: found.setdefault((name, domain), []).append(each.responses(name, folder, domain, samples))
     return found
 
-# %% ../nbs/api/13_warmup.ipynb #d964de96
+# %% ../nbs/api/13_warmup.ipynb #5aceea29
 def change(
     answers: Answers, # of the models
     before: str,      # a model's name
@@ -210,7 +207,7 @@ def cross_domain(
                              sd=100 * np.mean([each.right.mean(0).std(ddof=1) for each in answers[after, domain]])) | found)
     return pd.DataFrame(rows).rename(columns=dict(value="change"))
 
-# %% ../nbs/api/13_warmup.ipynb #24fa2b73
+# %% ../nbs/api/13_warmup.ipynb #d9e8e9e4
 def lesson_sizes(
     one: WarmUp, # of one seed
 ) -> pd.DataFrame:
@@ -225,7 +222,7 @@ def told_change(
     "A change in words, in points."
     return f"{row['model']}, {row['domain']}: accuracy {row['change']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] to {row['accuracy']:.1f} %".replace("-", "−").replace("warm−up", "warm-up")
 
-# %% ../nbs/api/13_warmup.ipynb #76af9c91
+# %% ../nbs/api/13_warmup.ipynb #60d3a680
 def curves(
     cohort: Sequence[WarmUp], # one a seed
     seed: int = 0,            # of the bootstrap
@@ -253,7 +250,7 @@ def efficiency(
         rows.append(dict(target=target, area=area, final_of_base=aim, steps_base=reach["base"], steps_warm_up=reach["warm-up"]))
     return pd.DataFrame(rows)
 
-# %% ../nbs/api/13_warmup.ipynb #91075458
+# %% ../nbs/api/13_warmup.ipynb #9d9e4caf
 def warm_up_evidence(
     answers: Answers,         # of all models, the targets' domains at least
     half: Answers,            # of (start, target) half way through RLVR
