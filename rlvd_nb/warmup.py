@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Answers', 'domain_run', 'domains_of', 'base_of_domains', 'toy_lessons', 'few_of', 'snapshots', 'WarmUp', 'warm_ups',
-           'answers_of', 'change', 'cross_domain', 'lesson_sizes', 'told_change', 'curves', 'efficiency',
-           'warm_up_evidence', 'half_way']
+           'answers_of', 'floors', 'told_floors', 'change', 'cross_domain', 'lesson_sizes', 'told_change', 'curves',
+           'efficiency', 'warm_up_evidence', 'half_way']
 
-# %% ../nbs/api/13_warmup.ipynb #e242ae77
+# %% ../nbs/api/13_warmup.ipynb #8ca3407f
 import copy
 from collections.abc import Sequence
 from functools import cached_property
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .arms import accepted
+from .estimators import marginal_guess
 from .mixture import Mixture
 from .models import LabModelConfig, fingerprint, load_tokenizer, locate
 from .project import UserError, configured, derive_seed
@@ -26,7 +27,7 @@ from .run import Run, ask, rlvr_of
 from .students import student_of, taught, teacher_of
 from .tasks.base import RIGHT, check_disjoint
 
-# %% ../nbs/api/13_warmup.ipynb #82a260fb
+# %% ../nbs/api/13_warmup.ipynb #2fc6e2c8
 def domain_run(
     run: Run,    # of the section
     domain: str, # a task's name
@@ -50,7 +51,7 @@ def domains_of(
     check_disjoint(train, test)
     return found
 
-# %% ../nbs/api/13_warmup.ipynb #9d76932f
+# %% ../nbs/api/13_warmup.ipynb #9b683d9d
 def base_of_domains(
     run: Run,                # its size, pretraining and shares of the text
     domains: dict[str, Run], # whose text it reads
@@ -65,7 +66,7 @@ def base_of_domains(
     run.inputs["base"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_warmup.ipynb #2510d435
+# %% ../nbs/api/13_warmup.ipynb #28ac6359
 def toy_lessons(
     run: Run,    # of the toy domain, one seed
     base: Path,  # the student
@@ -92,7 +93,7 @@ def _elsewhere(chains: list[str], seed: int) -> list[str]:
     moved = dict(zip(order.tolist(), np.roll(order, 1).tolist()))
     return [chains[moved[i]] for i in range(len(chains))]
 
-# %% ../nbs/api/13_warmup.ipynb #cd1a9595
+# %% ../nbs/api/13_warmup.ipynb #776b4a8c
 def few_of(
     run: Run,     # of one domain
     domain: str,  # its name
@@ -107,7 +108,7 @@ def snapshots(
     "RLVR step to the model at that step, the start as step 0."
     return {0: start} | {int(path.name.split("-")[1]): path for path in sorted(folder.glob("step-*"), key=lambda p: int(p.name.split("-")[1]))}
 
-# %% ../nbs/api/13_warmup.ipynb #bf7d5a19
+# %% ../nbs/api/13_warmup.ipynb #707df28b
 class WarmUp:
     "The models of one training seed of section 06, and their responses."
     def __init__(
@@ -152,7 +153,7 @@ class WarmUp:
         steps = snapshots(self.trained[name, target], self.warmed[name])
         return {step: self.responses(f"{name}, step {step}", folder, target, self.settings.curve_samples) for step, folder in steps.items()}
 
-# %% ../nbs/api/13_warmup.ipynb #cfae4a72
+# %% ../nbs/api/13_warmup.ipynb #7500ff80
 Answers = dict[tuple[str, str], list[Responses]] # (model, domain) to responses, one a seed
 
 def warm_ups(
@@ -182,7 +183,28 @@ def answers_of(
             for domain in domains or each.domains: found.setdefault((name, domain), []).append(each.responses(name, folder, domain, samples))
     return found
 
-# %% ../nbs/api/13_warmup.ipynb #5aceea29
+# %% ../nbs/api/13_warmup.ipynb #3ff63f4b
+def floors(
+    answers: Answers,       # of the base model at least
+    domains: Sequence[str], # where
+    seed: int = 0,          # of the bootstrap
+) -> pd.DataFrame:
+    "A row a domain: the base model's accuracy with its interval, what guessing from its own answers would give, and whether it stands clear of that."
+    rows = []
+    for domain in domains:
+        found = intervals(np.stack([100 * each.right.mean(1) for each in answers["base", domain]]), seed)
+        guess = 100 * np.mean([marginal_guess(each.answers, each.gold).mean() for each in answers["base", domain]])
+        rows.append(dict(domain=domain) | found | dict(guess=guess, above_guessing=bool(found["low"] > guess)))
+    return pd.DataFrame(rows)
+
+def told_floors(
+    table: pd.DataFrame, # as `floors` gives it
+) -> list[str]:
+    "A sentence a domain."
+    return [f"{row.domain}: accuracy {row.value:.1f} % [{row.low:.1f}, {row.high:.1f}], {row.guess:.1f} % by guessing"
+            + ("." if row.above_guessing else ": **at its floor**; what is said of this domain is about learning it, not about what the base model could do.") for row in table.itertuples()]
+
+# %% ../nbs/api/13_warmup.ipynb #4fc15d7c
 def change(
     answers: Answers, # of the models
     before: str,      # a model's name
@@ -207,7 +229,7 @@ def cross_domain(
                              sd=100 * np.mean([each.right.mean(0).std(ddof=1) for each in answers[after, domain]])) | found)
     return pd.DataFrame(rows).rename(columns=dict(value="change"))
 
-# %% ../nbs/api/13_warmup.ipynb #d9e8e9e4
+# %% ../nbs/api/13_warmup.ipynb #88c1c689
 def lesson_sizes(
     one: WarmUp, # of one seed
 ) -> pd.DataFrame:
@@ -222,7 +244,7 @@ def told_change(
     "A change in words, in points."
     return f"{row['model']}, {row['domain']}: accuracy {row['change']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] to {row['accuracy']:.1f} %".replace("-", "−").replace("warm−up", "warm-up")
 
-# %% ../nbs/api/13_warmup.ipynb #60d3a680
+# %% ../nbs/api/13_warmup.ipynb #9eca44c7
 def curves(
     cohort: Sequence[WarmUp], # one a seed
     seed: int = 0,            # of the bootstrap
@@ -250,7 +272,7 @@ def efficiency(
         rows.append(dict(target=target, area=area, final_of_base=aim, steps_base=reach["base"], steps_warm_up=reach["warm-up"]))
     return pd.DataFrame(rows)
 
-# %% ../nbs/api/13_warmup.ipynb #9d9e4caf
+# %% ../nbs/api/13_warmup.ipynb #7f23d0ea
 def warm_up_evidence(
     answers: Answers,         # of all models, the targets' domains at least
     half: Answers,            # of (start, target) half way through RLVR
