@@ -24,7 +24,7 @@ def last_line(done): return done.stderr.strip().splitlines()[-1]
 def section(request, shared_store):
     "The number of a section that has run in the smoke setting."
     for path in SMOKE.glob(f"{MADE[request.param][2]}_*"): path.unlink()
-    done = command("rlvd", "section", request.param, "--profile", "smoke", out=shared_store, timeout=500)
+    done = command("rlvd", "section", request.param, "--profile", "smoke", out=shared_store, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     return request.param
 
@@ -100,7 +100,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("given, message", COMMANDS, ids=["no teacher", "too many"])
 def test_the_command_names_the_cell_and_exits_with_1(shared_store, given, message):
-    done = command("rlvd", "section", "05", "--profile", "smoke", *(x for text in given for x in ("-p", text)), out=shared_store, timeout=500)
+    done = command("rlvd", "section", "05", "--profile", "smoke", *(x for text in given for x in ("-p", text)), out=shared_store, timeout=900)
     assert done.returncode == 1 and re.search(rf"^rlvd: section 05 failed in cell \d+ .*UserError: .*{message}", last_line(done)), done.stderr[-1500:]
 
 
