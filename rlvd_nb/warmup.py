@@ -7,7 +7,7 @@ __all__ = ['Answers', 'domain_run', 'domains_of', 'base_of_domains', 'toy_lesson
            'answers_of', 'floors', 'told_floors', 'change', 'cross_domain', 'lesson_sizes', 'told_change', 'curves',
            'efficiency', 'warm_up_evidence', 'half_way']
 
-# %% ../nbs/api/13_warmup.ipynb #8ca3407f
+# %% ../nbs/api/13_warmup.ipynb #e061e45e
 import copy
 from collections.abc import Sequence
 from functools import cached_property
@@ -22,12 +22,12 @@ from .mixture import Mixture
 from .models import LabModelConfig, fingerprint, load_tokenizer, locate
 from .project import UserError, configured, derive_seed
 from .replicates import intervals
-from .responses import Responses, tabulate, without_errors
-from .run import Run, ask, rlvr_of
+from .responses import Responses
+from .run import Run, rlvr_of, tabulated
 from .students import student_of, taught, teacher_of
 from .tasks.base import RIGHT, check_disjoint
 
-# %% ../nbs/api/13_warmup.ipynb #2fc6e2c8
+# %% ../nbs/api/13_warmup.ipynb #40af50b5
 def domain_run(
     run: Run,    # of the section
     domain: str, # a task's name
@@ -51,7 +51,7 @@ def domains_of(
     check_disjoint(train, test)
     return found
 
-# %% ../nbs/api/13_warmup.ipynb #9b683d9d
+# %% ../nbs/api/13_warmup.ipynb #d21613b4
 def base_of_domains(
     run: Run,                # its size, pretraining and shares of the text
     domains: dict[str, Run], # whose text it reads
@@ -66,7 +66,7 @@ def base_of_domains(
     run.inputs["base"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_warmup.ipynb #28ac6359
+# %% ../nbs/api/13_warmup.ipynb #245cf3cf
 def toy_lessons(
     run: Run,    # of the toy domain, one seed
     base: Path,  # the student
@@ -93,7 +93,7 @@ def _elsewhere(chains: list[str], seed: int) -> list[str]:
     moved = dict(zip(order.tolist(), np.roll(order, 1).tolist()))
     return [chains[moved[i]] for i in range(len(chains))]
 
-# %% ../nbs/api/13_warmup.ipynb #776b4a8c
+# %% ../nbs/api/13_warmup.ipynb #8b91329d
 def few_of(
     run: Run,     # of one domain
     domain: str,  # its name
@@ -108,7 +108,7 @@ def snapshots(
     "RLVR step to the model at that step, the start as step 0."
     return {0: start} | {int(path.name.split("-")[1]): path for path in sorted(folder.glob("step-*"), key=lambda p: int(p.name.split("-")[1]))}
 
-# %% ../nbs/api/13_warmup.ipynb #707df28b
+# %% ../nbs/api/13_warmup.ipynb #1f350993
 class WarmUp:
     "The models of one training seed of section 06, and their responses."
     def __init__(
@@ -141,19 +141,17 @@ class WarmUp:
         return self.warmed | few | {f"base, RLVR on all of {target}": folder for target, folder in self.full.items()}
 
     def responses(self, name: str, folder: Path, domain: str, samples: int = 0) -> Responses:
-        "Responses of a model to the domain's test questions."
-        each = self.domains[domain]
-        rows = ask(each, name, folder, each.questions("test"), "test", samples or self.settings.samples)
-        kept, failed = without_errors(each.questions("test"), rows)
-        if failed: raise UserError(f"{len(failed)} {domain} test questions have responses that could not be graded, such as {failed[0].id}")
-        return tabulate(rows, kept)
+        "Responses of a model to the domain's test questions; one that could not be graded is an error, as no other model's could be left out with it."
+        found, failed = tabulated(self.domains[domain], name, folder, "test", samples)
+        if failed: raise UserError(f"{len(failed)} {domain} test questions have responses that could not be graded, such as {sorted(failed)[0]}")
+        return found
 
     def curve(self, name: str, target: str) -> dict[int, Responses]:
         "RLVR step to responses on the target's test questions, fewer samples a question."
         steps = snapshots(self.trained[name, target], self.warmed[name])
         return {step: self.responses(f"{name}, step {step}", folder, target, self.settings.curve_samples) for step, folder in steps.items()}
 
-# %% ../nbs/api/13_warmup.ipynb #7500ff80
+# %% ../nbs/api/13_warmup.ipynb #85fa7d36
 Answers = dict[tuple[str, str], list[Responses]] # (model, domain) to responses, one a seed
 
 def warm_ups(
@@ -183,7 +181,7 @@ def answers_of(
             for domain in domains or each.domains: found.setdefault((name, domain), []).append(each.responses(name, folder, domain, samples))
     return found
 
-# %% ../nbs/api/13_warmup.ipynb #3ff63f4b
+# %% ../nbs/api/13_warmup.ipynb #15cf8470
 def floors(
     answers: Answers,       # of the base model at least
     domains: Sequence[str], # where
@@ -204,7 +202,7 @@ def told_floors(
     return [f"{row.domain}: accuracy {row.value:.1f} % [{row.low:.1f}, {row.high:.1f}], {row.guess:.1f} % by guessing"
             + ("." if row.above_guessing else ": **at its floor**; what is said of this domain is about learning it, not about what the base model could do.") for row in table.itertuples()]
 
-# %% ../nbs/api/13_warmup.ipynb #4fc15d7c
+# %% ../nbs/api/13_warmup.ipynb #2396c649
 def change(
     answers: Answers, # of the models
     before: str,      # a model's name
@@ -229,7 +227,7 @@ def cross_domain(
                              sd=100 * np.mean([each.right.mean(0).std(ddof=1) for each in answers[after, domain]])) | found)
     return pd.DataFrame(rows).rename(columns=dict(value="change"))
 
-# %% ../nbs/api/13_warmup.ipynb #88c1c689
+# %% ../nbs/api/13_warmup.ipynb #b62d3e7a
 def lesson_sizes(
     one: WarmUp, # of one seed
 ) -> pd.DataFrame:
@@ -244,7 +242,7 @@ def told_change(
     "A change in words, in points."
     return f"{row['model']}, {row['domain']}: accuracy {row['change']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] to {row['accuracy']:.1f} %".replace("-", "−").replace("warm−up", "warm-up")
 
-# %% ../nbs/api/13_warmup.ipynb #9eca44c7
+# %% ../nbs/api/13_warmup.ipynb #49583370
 def curves(
     cohort: Sequence[WarmUp], # one a seed
     seed: int = 0,            # of the bootstrap
@@ -272,7 +270,7 @@ def efficiency(
         rows.append(dict(target=target, area=area, final_of_base=aim, steps_base=reach["base"], steps_warm_up=reach["warm-up"]))
     return pd.DataFrame(rows)
 
-# %% ../nbs/api/13_warmup.ipynb #7f23d0ea
+# %% ../nbs/api/13_warmup.ipynb #b1a33b94
 def warm_up_evidence(
     answers: Answers,         # of all models, the targets' domains at least
     half: Answers,            # of (start, target) half way through RLVR
