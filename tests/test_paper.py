@@ -69,7 +69,7 @@ BAD = [
     (["paper", "--profile", "labb"], "unknown profile 'labb'; there are: lab, paper, smoke"),
     (["section", "99"], "unknown section '99'; there are: 01, 02, 03"),
     (["paper", "--only", "3"], "unknown section '3'"),
-    (["section", "03", "-p", "sampels=4"], "section 03 has no parameter 'sampels'; there are: engine, group, learning_rate"),
+    (["section", "03", "-p", "sampels=4"], "section 03 has no parameter 'sampels'; there are: engine, group, launch, learning_rate"),
     (["paper", "-p", "sampels=4"], "no section has the parameter 'sampels'"),
     (["section", "03", "-p", "samples=many"], "parameter samples must be of type int, not 'many'"),
     (["section", "03", "-p", "learning_rate=fast"], "parameter learning_rate must be of type float, not 'fast'"),
