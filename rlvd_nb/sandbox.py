@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STATUSES', 'LIBRARIES', 'PATIENCE', 'SERVERS', 'PROBE', 'PROBE_CHECKS', 'Outcome', 'SandboxError', 'numpy_folder',
-           'shown_paths', 'Sandbox', 'written', 'server', 'refusal', 'unsupported', 'close_server', 'compiled', 'clock',
+           'shown_paths', 'written', 'Sandbox', 'server', 'refusal', 'unsupported', 'close_server', 'compiled', 'clock',
            'run_python', 'available', 'need_sandbox']
 
 # %% ../nbs/api/01_sandbox.ipynb #a5f06c29
@@ -41,6 +41,16 @@ def shown_paths() -> list[str]:
     packages = [path for name in ("numpy", "numpy.libs") if (path := numpy_folder() / name).is_dir()]
     wanted = sorted(str(path) for path in [Path(sys.base_prefix).resolve(), *packages, *map(Path, LIBRARIES)] if path.exists())
     return [path for path in wanted if not any(Path(other) in Path(path).parents for other in wanted)]
+
+# %% ../nbs/api/01_sandbox.ipynb #wrttn001
+def written(
+    content: bytes, # what it will hold
+) -> int:
+    "A descriptor of a file in memory, at its beginning."
+    descriptor = os.memfd_create("job")
+    with open(descriptor, "wb", closefd=False) as file: file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 # %% ../nbs/api/01_sandbox.ipynb #03ad65ed
 PATIENCE = 60 # seconds for the server to start, and beyond a program's time for it to answer
@@ -93,15 +103,6 @@ class Sandbox:
         "End the server, and with it all that runs behind its walls."
         self.socket.close()
         if self.owner == os.getpid(): self.process.wait(10)
-
-def written(
-    content: bytes, # what it will hold
-) -> int:
-    "A descriptor of a file in memory, at its beginning."
-    descriptor = os.memfd_create("job")
-    with open(descriptor, "wb", closefd=False) as file: file.write(content)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 # %% ../nbs/api/01_sandbox.ipynb #037edefd
 SERVERS = {} # the process → its server
