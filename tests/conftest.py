@@ -2,10 +2,13 @@
 import os, subprocess, sys
 from pathlib import Path
 
-import pytest
+import hypothesis, pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = next((path for path in (Path(os.environ.get("RLVD_DATA", "")), ROOT.parent / "shared" / "data") if str(path) != "." and path.is_dir()), None)
+
+hypothesis.settings.register_profile("no deadline", deadline=None)  # a busy machine is slow, which is no fault of the code
+hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(autouse=True)
