@@ -312,7 +312,6 @@ def response_of(
     "The walk as a response; a chain begins with THINK where the world has it."
     return f"{THINK} " * (world.config.mark and pattern != "direct") + write_chain(hops, pattern)
 
-#| export
 def pretraining_text(
     world: World, # whose text
     seed: int,      # which draw of it
