@@ -11,6 +11,7 @@ __all__ = ['PAPER_BINS', 'FINE_BINS', 'STARTS', 'REFITS', 'bin_edges', 'bin_labe
 
 # %% ../nbs/api/09_comparison.ipynb #fd9cb485
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -560,21 +561,21 @@ def two_way_bootstrap(
 ) -> Estimate:
     "Mean over seeds and questions, interval for new seeds and new questions. ValueError below 2 of either."
     values = _seeds(values, (2,))
-    (seeds, questions), rng = values.shape, np.random.default_rng(seed)
+    seeds, questions = values.shape
     if questions < 2: raise ValueError("a two-way bootstrap needs at least 2 questions, got 1")
     spread = [values.mean(axis).var(ddof=1) / size for axis, size in ((1, seeds), (0, questions))]
-    means = np.concatenate([_crossed_means(values, block, rng) for block in replicate_blocks(replicates, questions)])
+    means = np.concatenate([(by_seed @ values / seeds * weights).sum(1) / questions for by_seed, weights in _crossed_weights(seeds, questions, replicates, seed)])
     se = np.sqrt(means.var() + spread[0] / seeds)
     freedom = sum(spread)**2 / max(spread[0]**2 / (seeds - 1) + spread[1]**2 / (questions - 1), 1e-300)
     reach = stats.t.ppf((1 + confidence) / 2, max(freedom, 1)) * se
     return Estimate(float(values.mean()), float(values.mean() - reach), float(values.mean() + reach), questions, label)
 
-def _crossed_means(values, replicates: int, rng) -> np.ndarray:
-    "Means with seeds and questions resampled, each with multinomial weights: [R]."
-    seeds, questions = values.shape
-    by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=replicates) @ values / seeds
-    weights = rng.multinomial(questions, np.full(questions, 1 / questions), size=replicates)
-    return (by_seed * weights).sum(1) / questions
+@lru_cache(maxsize=4)
+def _crossed_weights(seeds: int, questions: int, replicates: int, seed: int) -> tuple:
+    "How often each seed and each question is drawn in each replicate, in blocks ([R, S], [R, N]); kept, as a table asks for the same ones in every row."
+    rng, fair = np.random.default_rng(seed), lambda count: np.full(count, 1 / count)
+    return tuple((rng.multinomial(seeds, fair(seeds), size=block).astype(float), rng.multinomial(questions, fair(questions), size=block).astype(float))
+                 for block in replicate_blocks(replicates, questions))
 
 # %% ../nbs/api/09_comparison.ipynb #a2d681ad
 @dataclass(frozen=True, eq=False)
