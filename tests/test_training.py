@@ -12,7 +12,7 @@ from rlvd_nb.project import UserError
 from rlvd_nb.tasks.base import ERROR, RIGHT, WRONG, Grade
 from rlvd_nb.tasks.kinship import task as kinship
 from rlvd_nb.pretraining import PretrainConfig, base_model, pack
-from rlvd_nb.rlvr import GrpoConfig, grpo, make_reward
+from rlvd_nb.rlvr import GrpoConfig, distinct_rollouts, grpo, grpo_trainer, make_reward
 
 TASK = kinship(entities=30, train_questions=30, test_questions=30)
 SIZE, BRIEF = LabModelConfig(width=32, layers=1, heads=2, hidden=32), PretrainConfig(steps=60, texts=2000, rows=8, checkpoint=20, warmup=5)
@@ -42,6 +42,23 @@ def test_rlvr_changes_every_matrix(store, variant):
     assert [row["step"] for row in history] == [1, 2, 3, 4, 5, 6]
     assert {"reward", "groups without gradient", "token entropy", "response length"} <= set(history[0])
     assert not list(trained.glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize("variant", ["grpo", "dr_grpo"])
+def test_distinct_rollouts_have_the_gradient_of_all(store, variant, tmp_path):
+    from trl import GRPOTrainer
+    trainer = grpo_trainer(base_model(TASK, SIZE, BRIEF), TASK, TASK.questions("train"), FEW.model_copy(update=dict(variant=variant, steps=1, group=32)), tmp_path)
+    ours, seen = trainer._compute_loss, []
+    def both(model, inputs):
+        rows = len(inputs["advantages"]), len(distinct_rollouts(inputs)["advantages"])
+        gradients = [torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad]) for loss in (GRPOTrainer._compute_loss(trainer, model, inputs), ours(model, inputs))]
+        seen.append((rows, gradients))
+        return ours(model, inputs)
+    trainer._compute_loss = both
+    trainer.train()
+    [((every, distinct), (whole, short))] = seen
+    assert distinct < every and any(gradient.abs().max() > 0 for gradient in whole)
+    for a, b in zip(whole, short): torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)
 
 
 def test_rlvr_raises_the_reward_it_is_given(store):

@@ -7,7 +7,8 @@ __all__ = ['PATTERNS', 'KINDS', 'CHECK', 'THINK', 'RELATIONS', 'HELD_OUT', 'Worl
            'split_of', 'Hop', 'write_chain', 'Statement', 'read_chain', 'World', 'prompt_of', 'true_walk',
            'make_question', 'draw_path', 'draw_questions', 'follow', 'first_fault', 'grade_chain', 'habits',
            'believed_walk', 'response_of', 'pretraining_text', 'corrected_walk', 'teacher_text', 'path_of',
-           'unknown_facts', 'path_through', 'questions_through', 'Kinship', 'task']
+           'unknown_facts', 'path_through', 'questions_through', 'walks_to', 'questions_about', 'familiar_questions',
+           'Kinship', 'task']
 
 # %% ../../nbs/api/02_tasks.kinship.ipynb #1fad5427
 import hashlib
@@ -402,6 +403,44 @@ def questions_through(
         if len(found) == count: return [make_question(world, *each, "train") for each in found]
     raise UserError(f"only {len(found)} training questions go through the {len(facts)} facts, not {count}")
 
+# %% ../../nbs/api/02_tasks.kinship.ipynb #f4dbd730
+def walks_to(
+    world: World,  # whose facts
+    person: int,   # where the walks end
+    length: int,   # hops
+) -> Iterator[tuple[tuple[int, ...], int]]:
+    "Every path of this many hops that truly ends at a person, and where it starts."
+    if not length: yield (), person
+    else:
+        for step, before in np.argwhere(world.facts.true == person).tolist():
+            for path, start in walks_to(world, before, length - 1): yield (*path, step), start
+
+def questions_about(
+    world: World,           # whose facts
+    fact: tuple[int, int],  # relation and person
+) -> list[Question]:
+    "Every training question that needs this fact once and nothing else unknown."
+    (relation, person), relations = fact, range(world.config.relations)
+    paths = {((*before, relation, *after), start): None for depth in world.config.question_depths for place in range(depth)
+             for before, start in walks_to(world, person, place) for after in product(relations, repeat=depth - place - 1)}
+    found = (make_question(world, *path, "train") for path in paths if split_of(*path) == "train")
+    return [question for question in found if question.info["unknown"] == 1]
+
+def familiar_questions(
+    world: World,          # whose facts
+    depths: Sequence[int], # of each question
+    seed: int = 0,         # which draw
+) -> list[Question]:
+    "Distinct training questions of these depths that need nothing unknown."
+    rng, found = np.random.default_rng(derive_seed("familiar", seed)), {}
+    for depth in depths:
+        for _ in range(10_000):
+            drawn = draw_path(rng, depth, world)
+            if split_of(*drawn) == "train" and drawn not in found and 2 not in true_walk(world, *drawn)[1]: break
+        else: raise UserError(f"this world has too few training questions of depth {depth} that need nothing unknown: {len(found)} of {len(depths)} found")
+        found[drawn] = make_question(world, *drawn, "train")
+    return list(found.values())
+
 # %% ../../nbs/api/02_tasks.kinship.ipynb #2755bd89
 class Kinship:
     "Questions about paths through a world of people, with an exact check of every step."
@@ -447,6 +486,18 @@ class Kinship:
     def new_knowledge(self, test: Sequence[Question], count: int, seed: int = 0) -> list[Question]:
         "Training questions that need facts which the base model lacks and the test questions need too."
         return questions_through(self.world, unknown_facts(self.world, test), count, seed)
+
+    def missing(self, questions: Sequence[Question]) -> list[tuple[int, int]]:
+        "The facts that these questions need and the base model lacks."
+        return sorted(unknown_facts(self.world, questions))
+
+    def about(self, fact: tuple[int, int]) -> list[Question]:
+        "Every training question that needs this fact and nothing else that the base model lacks."
+        return questions_about(self.world, fact)
+
+    def twins(self, questions: Sequence[Question], seed: int = 0) -> list[Question]:
+        "As many training questions, as hard but for needing nothing that the base model lacks."
+        return familiar_questions(self.world, [question.info["depth"] for question in questions], seed)
 
 # %% ../../nbs/api/02_tasks.kinship.ipynb #4d7ff201
 def task(
