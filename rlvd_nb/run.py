@@ -141,10 +141,11 @@ def base_of(
 def rlvr_of(
     run: Run,    # its settings name variant, steps and rates
     base: Path,  # folder of the model to start from
+    questions: Sequence[Question] = (), # to learn from; all training questions when empty
 ) -> Path:
     "Folder of the RLVR model, trained now if it is not in the store."
     from rlvd_nb.rlvr import GrpoConfig, grpo
-    s, train = run.settings, run.questions("train")
+    s, train = run.settings, list(questions) or run.questions("train")
     check_disjoint(train, run.questions("test"))
     config = configured(GrpoConfig, "RLVR", variant=s.variant, steps=s.steps, questions=s.step_questions, group=s.group,
                         learning_rate=s.learning_rate, warmup=s.warmup, temperature=s.rollout_temperature, max_tokens=s.max_tokens,
