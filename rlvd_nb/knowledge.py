@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FACTORS', 'GROUPS', 'Grid', 'grid_of', 'Syllabus', 'syllabus', 'check_doses', 'lesson', 'lesson_sizes', 'taught_at',
            'reinforced_at', 'reinforced_after', 'reinforced_on_rare', 'Study', 'confirmatory', 'main_effects',
-           'by_dose', 'after_distillation', 'exploration', 'in_world', 'worlds']
+           'by_dose', 'after_distillation', 'exploration', 'told_change', 'answer', 'in_world', 'worlds']
 
 # %% ../nbs/api/13_knowledge.ipynb #ffe11f52
 import copy
@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from .factorial import difference_weights, effects_table, slope_weights, weighted
+from .factorial import crossed_effect, difference_weights, effects_table, slope_weights, verdict, weighted
 from .project import UserError, configured, derive_seed
-from .evaluation import measures
-from .run import Run, base_of, replicates, rlvr_of, tabulated
+from .evaluation import BeforeAfter, measures
+from .run import Run, alike, base_of, replicates, rlvr_of, tabulated
 from .students import student_of
 from .tasks.base import Question
 from .tasks.kinship import PATTERNS
@@ -209,6 +209,11 @@ class Study:
         return {name: np.mean([found[name] for found in each], axis=0) for name in each[0]}
 
     @property
+    def capability(self) -> str:
+        "The name of capability: pass@n."
+        return next(name for name in self.before if name.startswith("pass@"))
+
+    @property
     def measures(self) -> list[str]:
         "Accuracy, capability, and capability with a right chain."
         return [name for name in self.before if not name.startswith("maj@")]
@@ -225,6 +230,13 @@ class Study:
         found = self.change(trials(self.run, self.runs, self.base, taught_at, arms, "students"))
         shape = len(grid.doses), len(grid.patterns), len(grid.about), len(self.runs), -1
         return {name: values.reshape(shape) for name, values in found.items()}
+
+    def pair(self, dose: float, pattern: str) -> BeforeAfter:
+        "Base model and student of the least amount, first seed."
+        one = self.runs[0]
+        drawn = [tabulated(one, name, folder, "test", draw=draw) for name, folder, draw in
+                 (("base", self.base, 0), ("student", taught_at(one, self.base, dose, pattern, self.grid.about[0]), 0), ("base", self.base, 1))]
+        return BeforeAfter(*alike(*drawn, split="test"), seed=one.settings.seed)
 
     def _few(self): return self.runs[:self.settings.rl_seeds]
 
@@ -291,7 +303,6 @@ def by_dose(
     return _with_intervals(rows)
 
 def _with_intervals(rows: list[dict]) -> pd.DataFrame:
-    from rlvd_nb.factorial import crossed_effect
     found = [crossed_effect(row["values"]) for row in rows]
     return pd.DataFrame(rows).drop(columns="values").assign(change=[e.value for e in found], low=[e.low for e in found], high=[e.high for e in found], seeds=[len(row["values"]) for row in rows])
 
@@ -315,6 +326,30 @@ def exploration(
     names = [f"base ≤ {most} right, temperature {temperature:g}" for most, temperature in study.settings.explore]
     return _with_intervals([dict(questions_trained=name, questions=group, measure=measure, values=study.of(study.explored[measure][i], group))
                             for i, name in enumerate(names) for group in GROUPS for measure in study.measures])
+
+# %% ../nbs/api/13_knowledge.ipynb #fcf369b5
+def told_change(
+    row: pd.Series, # with change, low, high, in points
+) -> str:
+    "A change and its interval."
+    return f"{row['change']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]".replace("-", "−")
+
+def answer(
+    study: Study,        # the grid
+    table: pd.DataFrame, # `confirmatory` of capability
+) -> str:
+    "What the grid says of the conjecture, and what would change it."
+    judged = table.assign(verdict=table.apply(verdict, axis=1), pattern=table["effect"].str.split(":").str[0])
+    zero, slope = (judged[judged["effect"].str.contains(word)] for word in ("dose 0", "slope"))
+    each = lambda rows: "; ".join(f"{row['pattern']} {told_change(row)} ({row['verdict']})" for _, row in rows.iterrows())
+    lifted, free = slope.loc[slope["verdict"] == "rises", "pattern"].tolist(), zero.loc[zero["verdict"] == "rises", "pattern"].tolist()
+    says = ("is contradicted: capability rises without new knowledge under " + ", ".join(free) if free else
+            "holds in this run: nothing lifts capability without new knowledge, and knowledge does so under " + ", ".join(lifted) if lifted else "is left open: nothing lifts capability, with or without new knowledge")
+    idle = [name for name in slope["pattern"] if name not in lifted]
+    half = f"; knowledge alone is not enough: the dose is not shown to matter under {', '.join(idle)}" if lifted and idle else ""
+    change = "a pattern in which capability rises at dose 0" if not free else f"at dose 0 an interval that takes in zero under {', '.join(free)}"
+    return (f"Without new knowledge {table['measure'].iloc[0]} changes by {each(zero)} points; stating all missing facts adds {each(slope)} points (95 % intervals over {len(study.runs)} seeds and {len(study.groups['all'])} questions). "
+            f"The conjecture that capability improves only with new knowledge **{says}**{half}; what would change this conclusion is {change}.")
 
 # %% ../nbs/api/13_knowledge.ipynb #46f07072
 def in_world(
