@@ -74,6 +74,6 @@ def checked_indicators(
     steps: Sequence[int],  # that a whole chain has, one a response
 ) -> pd.DataFrame:
     "A row a response, the columns of CHECKED; a bare answer is a chain that shows no step."
-    valid, fault = rows["chain"].fillna(False).astype(bool).to_numpy(), rows["fault"].to_numpy()
+    valid, fault = rows["chain"].fillna(False).astype(bool).to_numpy(), rows["fault"].fillna("").to_numpy(object)
     before = rows["step"].astype("Float64").fillna(0.).to_numpy(float) / np.maximum(np.asarray(steps, float), 1)
     return pd.DataFrame(dict(valid=valid * 1., right_steps=np.where(valid, 1., np.minimum(before, 1.)), atom=(fault == "atom") * 1., plan=(fault == "plan") * 1.))
