@@ -6,7 +6,7 @@
 __all__ = ['GRADED', 'check_out', 'judge', 'grader_name', 'known_questions', 'text_of', 'gold_question', 'task_question',
            'questions_of', 'check_columns', 'grade_responses', 'graded_rows', 'grade_file', 'with_verdict',
            'samples_by_model', 'gradable', 'parse_ks', 'majorities', 'pass_at_k_rows', 'passk_file', 'sample_rows',
-           'sample_file']
+           'sample_file', 'quality_file']
 
 # %% ../nbs/api/14_files.ipynb #44c3daa3
 import os
@@ -24,10 +24,12 @@ from .evaluation import estimate
 from .grading import check_golds, failed, grade_pairs, verdict_counts
 from .models import locate
 from .project import UserError, derive_seed
+from .quality import STUDENT, student_indicators
 from .responses import without_errors
 from .rows import columns_of, kind_of, read_rows, read_table, records, write_rows
 from .sampling import SamplingParams
 from .store import respond
+from .surface import KEYWORDS
 from .tasks.base import RIGHT, WRONG, Grade, Question, Task, choose, load_task
 from .tasks.math500 import LastBoxed, Math500
 
@@ -307,3 +309,25 @@ def sample_file(
     write_rows(out, rows)
     left = [f"left out {len(bad)} questions: " + "; ".join(f"{question.id}: {why}" for question, why in bad[:5])] if bad else []
     return [*left, f"{len(rows)} responses to {len(kept)} questions are in {out}"]
+
+# %% ../nbs/api/14_files.ipynb #e552dfbd
+def quality_file(
+    path: Path,              # responses: question and response, other columns are kept
+    model: str,              # the student: a folder or a hub id
+    out: Path,               # for the same rows with the indicators
+    template: str = "question", # what the student reads around a question
+    force: bool = False,     # whether `out` may replace a file
+) -> tuple[pd.DataFrame, list[str]]:
+    "A row an indicator, with its mean and quartiles over the file's responses, and sentences. UserError in one line, and nothing written, on bad input."
+    path, out = Path(path), Path(out)
+    kind_of(out), check_out(out, force)
+    rows, there = read_rows(path), set()
+    for row in rows: there |= set(row)
+    for wanted in ("question", "response"):
+        if wanted not in there: raise UserError(f"{path}: no column {wanted!r}; there are: {', '.join(sorted(map(str, there)))}")
+    if taken := sorted(there & set(STUDENT)): raise UserError(f"{path}: column {taken[0]!r} would be overwritten; rename it")
+    asked, said = ([text_of(row, name, f"{path}, row {number}") for number, row in enumerate(rows, 1)] for name in ("question", "response"))
+    found = student_indicators(locate(model), asked, said, KEYWORDS, template)
+    write_rows(out, [row | each for row, each in zip(rows, records(found))])
+    spread = found.describe().T[["mean", "25%", "50%", "75%"]]
+    return spread.rename(index=STUDENT).reset_index(names="indicator"), [f"{len(rows)} responses with {', '.join(STUDENT)} are in {out}"]

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['FACTORS', 'GROUPS', 'Grid', 'grid_of', 'Syllabus', 'syllabus', 'check_doses', 'lesson', 'lesson_sizes', 'taught_at',
-           'reinforced_at', 'reinforced_after', 'reinforced_on_rare', 'Study', 'confirmatory', 'main_effects',
-           'by_dose', 'after_distillation', 'exploration', 'told_change', 'answer', 'in_world', 'worlds']
+           'reinforced_at', 'reinforced_after', 'reinforced_on_rare', 'Study', 'reinforced', 'pair', 'confirmatory',
+           'main_effects', 'with_intervals', 'by_dose', 'after_distillation', 'exploration', 'told_change', 'answer',
+           'in_world', 'worlds']
 
 # %% ../nbs/api/13_knowledge.ipynb #ffe11f52
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,8 +104,9 @@ def syllabus(
     twins = iter(others[:len(every)])
     return Syllabus(stated, [[next(twins) for _ in each] for each in stated], others[len(every):])
 
+# %% ../nbs/api/13_knowledge.ipynb #da0a3caa
 def check_doses(
-    grid: Grid,       # whose doses
+    grid: Grid,        # whose doses
     lessons: Syllabus, # how many facts there are
 ) -> None:
     "Refuse a grid in which two doses state the same facts: one of its cells would be empty."
@@ -188,7 +190,7 @@ def reinforced_on_rare(
 GROUPS = ("all", "needs missing facts", "needs none")
 
 class Study:
-    "The experiment of section 07: the grid, RLVR at the same doses, and RLVR after distillation."
+    "The experiment of section 07: base model, grid, and the questions that need missing facts."
     def __init__(
         self,
         run: Run, # of section 07
@@ -231,35 +233,30 @@ class Study:
         shape = len(grid.doses), len(grid.patterns), len(grid.about), len(self.runs), -1
         return {name: values.reshape(shape) for name, values in found.items()}
 
-    def pair(self, dose: float, pattern: str) -> BeforeAfter:
-        "Base model and student of the least amount, first seed."
-        one = self.runs[0]
-        drawn = [tabulated(one, name, folder, "test", draw=draw) for name, folder, draw in
-                 (("base", self.base, 0), ("student", taught_at(one, self.base, dose, pattern, self.grid.about[0]), 0), ("base", self.base, 1))]
-        return BeforeAfter(*alike(*drawn, split="test"), seed=one.settings.seed)
-
-    def _few(self): return self.runs[:self.settings.rl_seeds]
-
-    @cached_property
-    def reinforced(self) -> dict[str, np.ndarray]:
-        "Changes under RLVR on the questions of each dose, [dose, seeds, questions]."
-        arms = [(dose, self.grid.about[0]) for dose in self.settings.rl_doses]
-        return self.change(trials(self.run, self._few(), self.base, reinforced_at, arms, "RLVR at each dose"))
-
-    @cached_property
-    def reinforced_after(self) -> dict[str, np.ndarray]:
-        "Changes after distillation and then RLVR at the lowest and the highest dose, [2, seeds, questions]."
-        arms = [(dose, self.settings.rl_pattern, self.grid.about[0]) for dose in (self.grid.doses[0], self.grid.doses[-1])]
-        return self.change(trials(self.run, self._few(), self.base, reinforced_after, arms, "RLVR after distillation"))
-
-    @cached_property
-    def explored(self) -> dict[str, np.ndarray]:
-        "Changes of the attempts to have RLVR gain capability, [attempts, seeds, questions]."
-        return self.change(trials(self.run, self._few(), self.base, reinforced_on_rare, [tuple(arm) for arm in self.settings.explore], "RLVR on rare questions"))
-
     def of(self, values: np.ndarray, group: str) -> np.ndarray:
         "The questions of a group."
         return values[..., self.groups[group]]
+
+# %% ../nbs/api/13_knowledge.ipynb #7c9f410c
+def reinforced(
+    study: Study,                # of the base model and runs
+    train: Callable[..., Path],  # one of those above
+    arms: Sequence[tuple],       # what it is told
+    label: str,                  # for the progress bar
+) -> dict[str, np.ndarray]:
+    "Changes under RLVR by measure, in points, [arms, seeds, questions]; its seeds are the first of the grid's."
+    return study.change(trials(study.run, study.runs[:study.settings.rl_seeds], study.base, train, arms, label))
+
+def pair(
+    study: Study, # of the base model and runs
+    dose: float,  # of the student
+    pattern: str, # of the student
+) -> BeforeAfter:
+    "Base model and student of the least amount, first seed."
+    one = study.runs[0]
+    drawn = [tabulated(one, name, folder, "test", draw=draw) for name, folder, draw in
+             (("base", study.base, 0), ("student", taught_at(one, study.base, dose, pattern, study.grid.about[0]), 0), ("base", study.base, 1))]
+    return BeforeAfter(*alike(*drawn, split="test"), seed=one.settings.seed)
 
 # %% ../nbs/api/13_knowledge.ipynb #fd64d439
 def confirmatory(
@@ -290,41 +287,50 @@ def main_effects(
         effects |= {"amount (most − least)": of(about=more), "dose × amount": of(dose=slope, about=more)}
     return effects_table(effects, study.settings.bound).assign(measure=measure, questions=group)
 
+# %% ../nbs/api/13_knowledge.ipynb #0b06a360
+def with_intervals(
+    rows: list[dict], # with `values`, in points [seeds, questions]
+) -> pd.DataFrame:
+    "The rows with change, low, high and seeds in place of their values."
+    found = [crossed_effect(row["values"]) for row in rows]
+    return pd.DataFrame(rows).drop(columns="values").assign(change=[e.value for e in found], low=[e.low for e in found], high=[e.high for e in found], seeds=[len(row["values"]) for row in rows])
+
 def by_dose(
     study: Study, # the grid and RLVR
 ) -> pd.DataFrame:
     "A row a group, measure, pattern (or RLVR) and dose: change with its interval over seeds and questions, in points, averaged over amounts."
-    rows, grid = [], study.grid
+    rows, grid, doses = [], study.grid, study.settings.rl_doses
+    rlvr = reinforced(study, reinforced_at, [(dose, grid.about[0]) for dose in doses], "RLVR at each dose")
     for group in GROUPS:
         for measure in study.measures:
             for p, pattern in enumerate(grid.patterns):
                 rows += [dict(questions=group, measure=measure, lessons=pattern, dose=dose, values=study.of(study.cells[measure][d, p].mean(0), group)) for d, dose in enumerate(grid.doses)]
-            rows += [dict(questions=group, measure=measure, lessons="RLVR", dose=dose, values=study.of(study.reinforced[measure][d], group)) for d, dose in enumerate(study.settings.rl_doses)]
-    return _with_intervals(rows)
+            rows += [dict(questions=group, measure=measure, lessons="RLVR", dose=dose, values=study.of(rlvr[measure][d], group)) for d, dose in enumerate(doses)]
+    return with_intervals(rows)
 
-def _with_intervals(rows: list[dict]) -> pd.DataFrame:
-    found = [crossed_effect(row["values"]) for row in rows]
-    return pd.DataFrame(rows).drop(columns="values").assign(change=[e.value for e in found], low=[e.low for e in found], high=[e.high for e in found], seeds=[len(row["values"]) for row in rows])
-
+# %% ../nbs/api/13_knowledge.ipynb #57d646cc
 def after_distillation(
     study: Study, # the grid, and RLVR after distillation
 ) -> pd.DataFrame:
     "A row a dose, group and measure: change by distillation, and what RLVR after it adds or takes."
     grid, rows = study.grid, []
-    p, few = grid.patterns.index(study.settings.rl_pattern), len(study._few())
+    p, few = grid.patterns.index(study.settings.rl_pattern), study.settings.rl_seeds
+    arms = [(dose, study.settings.rl_pattern, grid.about[0]) for dose in (grid.doses[0], grid.doses[-1])]
+    found = reinforced(study, reinforced_after, arms, "RLVR after distillation")
     for d, (dose, at) in enumerate([(grid.doses[0], 0), (grid.doses[-1], -1)]):
         for group in GROUPS:
             for measure in study.measures:
-                taught, then = study.cells[measure][at, p, 0, :few], study.reinforced_after[measure][d]
+                taught, then = study.cells[measure][at, p, 0, :few], found[measure][d]
                 rows += [dict(dose=dose, questions=group, measure=measure, step=step, values=study.of(values, group)) for step, values in (("distillation", taught), ("RLVR after it", then - taught))]
-    return _with_intervals(rows)
+    return with_intervals(rows)
 
 def exploration(
     study: Study, # the attempts
 ) -> pd.DataFrame:
     "A row an attempt, group and measure: change from the base model."
+    found = reinforced(study, reinforced_on_rare, [tuple(arm) for arm in study.settings.explore], "RLVR on rare questions")
     names = [f"base ≤ {most} right, temperature {temperature:g}" for most, temperature in study.settings.explore]
-    return _with_intervals([dict(questions_trained=name, questions=group, measure=measure, values=study.of(study.explored[measure][i], group))
+    return with_intervals([dict(questions_trained=name, questions=group, measure=measure, values=study.of(found[measure][i], group))
                             for i, name in enumerate(names) for group in GROUPS for measure in study.measures])
 
 # %% ../nbs/api/13_knowledge.ipynb #fcf369b5
@@ -376,4 +382,4 @@ def worlds(
             for pattern in one.settings.central:
                 least, full = (one.cells[measure][at, one.grid.patterns.index(pattern), 0] for at in (0, -1))
                 rows += [dict(world=world, pattern=pattern, measure=measure, effect=effect, values=values) for effect, values in (("dose 0 against base", least), ("full dose − dose 0", full - least))]
-    return _with_intervals(rows)
+    return with_intervals(rows)

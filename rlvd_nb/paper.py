@@ -7,7 +7,8 @@ __all__ = ['TYPES', 'CSS', 'PACKAGES', 'CHECKS', 'app', 'cache', 'Parameters', '
            'section_notebooks', 'section_notebook', 'need_papermill', 'parameters_of', 'typed', 'checked_parameters',
            'SectionFailed', 'run_section', 'section_html', 'write_report', 'run_paper', 'checked', 'check_python',
            'check_gpu', 'check_engines', 'check_places', 'doctor', 'parse_parameters', 'paper', 'section', 'cache_ls',
-           'cache_rm', 'doctor_command', 'say', 'grade', 'passk', 'sample', 'compare', 'one_line_errors', 'main']
+           'cache_rm', 'doctor_command', 'say', 'grade', 'passk', 'sample', 'quality', 'compare', 'one_line_errors',
+           'main']
 
 # %% ../nbs/api/15_paper.ipynb #a39b3d87
 import html, json, os, platform, shutil, sys
@@ -21,7 +22,7 @@ import pandas as pd
 import typer
 
 from .artifacts import disk_errors, inventory, remove, replacing, write_text
-from .project import UserError, is_checkout, load_profile, notebooks_dir, out_dir, report_dir, resolve_profile, root, store_dir
+from .project import UserError, is_checkout, notebooks_dir, out_dir, read_profile, report_dir, resolve_profile, root, store_dir
 from .run import versions
 from .sandbox import available
 from .vllm_sampler import unavailable
@@ -145,7 +146,7 @@ def run_paper(
 ) -> Path:
     "Run sections in order and write the report; every parameter is checked before the first one starts."
     profile = resolve_profile(profile)
-    load_profile(profile)
+    if takes := read_profile(profile).get("takes"): print(f"profile {profile}: {takes}; interrupted, the same command goes on where it was", file=sys.stderr)
     chosen = {number: section_notebook(number) for number in (only or section_notebooks())}
     known = {number: parameters_of(path) for number, path in chosen.items()}
     anywhere = sorted(set().union(*known.values()))
@@ -308,6 +309,21 @@ def sample(
     from rlvd_nb.files import sample_file
     drawing = dict(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=seed)
     say(sample_file(model, task, out, split, samples, template, questions, force, **drawing))
+
+# %% ../nbs/api/15_paper.ipynb #48cf2f2a
+@app.command()
+def quality(
+    file: Annotated[Path, typer.Argument(help="Responses, JSONL or Parquet, with the columns question and response.")],
+    model: Annotated[str, typer.Option(help="The student: a folder or a hub id.")],
+    out: Annotated[Path, typer.Option(help="For the same rows with the indicators: .jsonl, .jsonl.gz or .parquet.")],
+    template: Annotated[str, typer.Option(help="What the student reads around a question: question, chat, qwen-math or r1.")] = "question",
+    force: Force = False,
+):
+    "What a file's responses may be worth to a student: rlvd quality FILE --model DIR --out FILE"
+    from rlvd_nb.files import quality_file
+    table, notes = quality_file(file, model, out, template, force)
+    typer.echo(table.round(3).to_string(index=False))
+    say(notes)
 
 # %% ../nbs/api/15_paper.ipynb #c142c756
 @app.command()

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UserError', 'is_checkout', 'root', 'notebooks_dir', 'out_dir', 'store_dir', 'report_dir', 'figures_dir', 'data_dir',
-           'digest', 'derive_seed', 'profiles', 'resolve_profile', 'load_profile', 'check_type', 'settings',
-           'configured']
+           'digest', 'derive_seed', 'profiles', 'resolve_profile', 'read_profile', 'load_profile', 'check_type',
+           'settings', 'configured']
 
 # %% ../nbs/api/00_project.ipynb #28fdfbd0
 import hashlib, importlib.util, json, os, tempfile
@@ -99,14 +99,25 @@ def resolve_profile(
     if name not in profiles(): raise UserError(f"unknown profile {name!r}; there are: {', '.join(profiles())}")
     return name
 
+def read_profile(
+    name: str, # a profile's name
+) -> dict:
+    "A profile's file; one that extends another has that one's sections, with its own parameters in them."
+    path = notebooks_dir() / "profiles" / f"{resolve_profile(name)}.yaml"
+    content = yaml.safe_load(path.read_text())
+    if not isinstance(content, dict) or not isinstance(content.get("sections"), dict): raise UserError(f"{path} has no entry sections")
+    if content.get("extends") == name: raise UserError(f"{path} extends itself")
+    if content.get("extends"):
+        sections, own = read_profile(content["extends"])["sections"], content["sections"]
+        content["sections"] = {number: {**(sections.get(number) or {}), **(own.get(number) or {})} for number in {**sections, **own}}
+    if "all" not in content["sections"]: raise UserError(f"{path} has no entry sections.all")
+    return content
+
 def load_profile(
     name: str, # a profile's name
 ) -> dict:
     "A profile's sections: `all`, and one entry a section."
-    path = notebooks_dir() / "profiles" / f"{resolve_profile(name)}.yaml"
-    content = yaml.safe_load(path.read_text())
-    if not isinstance(content, dict) or "all" not in (content.get("sections") or {}): raise UserError(f"{path} has no entry sections.all")
-    return content["sections"]
+    return read_profile(name)["sections"]
 
 # %% ../nbs/api/00_project.ipynb #d625baa5
 def check_type(

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RULES', 'INDICATORS', 'MODEL_ONLY', 'error_rate', 'eligible', 'drawn', 'with_errors', 'broken', 'written',
-           'models_of', 'label_of', 'build_sets', 'response_sets', 'taught_set', 'Sets', 'noise_table', 'told_ranking']
+           'models_of', 'label_of', 'source_rows', 'build_sets', 'response_sets', 'taught_set', 'Sets', 'noise_table',
+           'told_ranking']
 
 # %% ../nbs/api/13_response_sets.ipynb #b1dfa372
 import contextlib, io
@@ -130,21 +131,25 @@ def label_of(
     "A set's name."
     return source if rule == "any" else f"{source}, {rule}"
 
+def source_rows(
+    run: Run,           # of section 08
+    named: list[tuple], # source and rule of every set
+) -> dict[str, pd.DataFrame]:
+    "Graded responses to the training questions by source; an unknown source or rule is refused before anything is sampled."
+    for _, rule in named: error_rate(rule)
+    models = models_of(run) if any(not source.startswith("written ") for source, _ in named) else {}
+    unknown = [source for source, _ in named if not source.startswith("written ") and source not in models]
+    if unknown: raise UserError(f"unknown source {unknown[0]!r}; there are: {', '.join(models)}, and written PATTERN")
+    found = {source: written(run, source) if source.startswith("written ") else responses_of(run, source, models[source], "train") for source in dict.fromkeys(source for source, _ in named)}
+    return {source: rows.assign(agreement=agreement(rows)) for source, rows in found.items()}
+
 def build_sets(
     run: Run,             # of section 08
     runs: Sequence[Run],  # one a training seed
 ) -> pd.DataFrame:
     "Every set of every seed: set, seed, question_id, completion, right, agreement, distance, and what an exact check says."
     named = [(source, rule) for source, rule in run.settings.sets]
-    models = models_of(run) if any(not source.startswith("written ") for source, _ in named) else {}
-    own = responses_of(run, "base", base_of(run), "train")
-    sources = {}
-    for source, rule in named:
-        error_rate(rule)
-        if source in sources: continue
-        if not source.startswith("written ") and source not in models: raise UserError(f"unknown source {source!r}; there are: {', '.join(models)}, and written PATTERN")
-        rows = written(run, source) if source.startswith("written ") else responses_of(run, source, models[source], "train")
-        sources[source] = rows.assign(agreement=agreement(rows))
+    sources, own = source_rows(run, named), responses_of(run, "base", base_of(run), "train")
     pools = {each: eligible(sources[each[0]], each[1]) for each in named}
     common = set.intersection(*(set(pool["question_id"]) for pool in pools.values()))
     if len(common) < run.settings.least_questions:
@@ -162,6 +167,7 @@ def build_sets(
     every = pd.concat(found, ignore_index=True)
     return every.assign(distance=distance(every, own))
 
+# %% ../nbs/api/13_response_sets.ipynb #c9792749
 def response_sets(
     run: Run,             # of section 08
     runs: Sequence[Run],  # one a training seed

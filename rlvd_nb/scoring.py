@@ -83,7 +83,8 @@ def scored(
     texts = pairs[["prompt", "completion"]].to_numpy().tolist()
     def make(work: Path) -> None:
         loaded, tokenizer = load(model)
-        rows = completion_rows(tokenizer, pairs["prompt"], pairs["completion"], float("inf"))
+        context = getattr(loaded.config.get_text_config(), "max_position_embeddings", None) or float("inf")
+        rows = completion_rows(tokenizer, pairs["prompt"], pairs["completion"], context)
         found, room = [None] * len(rows), max(1, memory // (12 * loaded.config.get_text_config().vocab_size))
         for places in tqdm(by_length([len(row["input_ids"]) for row in rows], room), desc=label, unit=" batches", mininterval=1):
             for place, values in zip(places, batch(loaded, [rows[i] for i in places]).tolist()): found[place] = values

@@ -295,3 +295,44 @@ def test_help_has_an_example_each(rlvd_here):
     for name in ("grade", "passk", "sample", "compare"):
         code, out, _ = rlvd_here(name, "--help")
         assert code == 0 and f"rlvd {name} " in " ".join(out.split())
+
+
+def test_quality_of_a_file_of_responses(rlvd_here, tmp_path, responses, capsys):
+    "Indicators under a real byte-level checkpoint: as many rows, in their order, as said; log-probabilities as transformers gives them."
+    import torch
+    from tiny_checkpoint import make
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    model = make(tmp_path / "student")
+    rows = [row | dict(question=f"What is {i % 3}?") for i, row in enumerate(responses[:7] + responses[:2])]
+    code, out, err = rlvd_here("quality", write_rows(tmp_path / "mine.jsonl", rows), "--model", model, "--out", tmp_path / "quality.parquet")
+    assert code == 0 and "9 responses with tokens" in out and "surprisal" in out, err
+    found = read_rows(tmp_path / "quality.parquet")
+    assert [row["number"] for row in found] == [row["number"] for row in rows]
+    tokenizer, student = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    prompt, said = (tokenizer(text, add_special_tokens=False).input_ids for text in (rows[3]["question"], rows[3]["response"]))
+    ids = torch.tensor([prompt + said + [tokenizer.eos_token_id]])
+    with torch.inference_mode(): logprobs = student(ids).logits[0].log_softmax(-1)
+    places, tokens = range(len(prompt) - 1, ids.shape[1] - 1), ids[0, len(prompt):]
+    chosen = torch.stack([logprobs[place, token] for place, token in zip(places, tokens)])
+    ranks = torch.tensor([min(100, 1 + int((logprobs[place] > logprobs[place, token]).sum())) for place, token in zip(places, tokens)])
+    assert found[3]["tokens"] == len(tokens)
+    assert np.isclose(found[3]["surprisal"], -chosen.mean(), atol=1e-4)
+    assert np.isclose(found[3]["rank_surprisal"], ranks.sum() / -chosen.sum(), rtol=1e-3)
+    capsys.readouterr()  # transformers' own bar
+    assert refused(rlvd_here("quality", tmp_path / "quality.parquet", "--model", model, "--out", tmp_path / "again.jsonl"), "would be overwritten")
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["mine.jsonl", "--model", "/no/such/model", "--out", "x.jsonl"], "/no/such/model"), (["mine.jsonl", "--model", "student", "--out", "x.txt"], "unknown kind of file"),
+    (["none.jsonl", "--model", "student", "--out", "x.jsonl"], "none.jsonl: no such file"), (["bare.jsonl", "--model", "student", "--out", "x.jsonl"], "no column 'question'"),
+    (["long.jsonl", "--model", "student", "--out", "x.jsonl"], "do not fit")])
+def test_bad_input_of_quality_is_one_line(rlvd_here, tmp_path, monkeypatch, capsys, arguments, message):
+    from tiny_checkpoint import make
+    make(tmp_path / "student")
+    write_rows(tmp_path / "mine.jsonl", [dict(question="2 + 2?", response="4")])
+    write_rows(tmp_path / "bare.jsonl", [dict(response="4")])
+    write_rows(tmp_path / "long.jsonl", [dict(question="2 + 2?", response="4 " * 5000)])
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()  # transformers' own bar
+    assert refused(rlvd_here("quality", *arguments), message)
+    assert not (tmp_path / "x.jsonl").exists()
