@@ -27,7 +27,7 @@ from .run import Run, alike, base_of, replicates, rlvr_of, tabulated
 from .students import student_of
 from .tasks.base import Question
 from .tasks.kinship import PATTERNS
-from .trials import trials
+from .trials import trials, workers_wanted
 
 # %% ../nbs/api/13_knowledge.ipynb #c50f0e38
 FACTORS = ("dose", "pattern", "about")
@@ -197,6 +197,8 @@ class Study:
     ):
         self.run, self.grid, self.settings = run, grid_of(run), run.settings
         if run.settings.seeds < 2: raise UserError(f"an interval over training seeds needs at least 2 seeds (5 to be of use), not {run.settings.seeds}")
+        if run.settings.bound <= 0: raise UserError(f"the bound of an equivalence test must be above 0, not {run.settings.bound:g}")
+        workers_wanted(run.settings.workers)
         self.runs, self.base = replicates(run, run.settings.seeds), base_of(run)
         self.sizes = lesson_sizes(self.runs[0], self.grid)
         needs = np.array([bool(run.task.missing([question])) for question in run.questions("test")])

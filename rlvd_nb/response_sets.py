@@ -27,7 +27,7 @@ from .students import self_distilled, student_of, teacher_distilled, teacher_of
 from .surface import reflection_words
 from .tasks.base import RIGHT, WRONG
 from .tasks.kinship import PATTERNS
-from .trials import trials
+from .trials import trials, workers_wanted
 
 # %% ../nbs/api/13_response_sets.ipynb #b675f2f9
 def _extreme(column: str, most: bool) -> Callable[[pd.DataFrame], pd.Series]:
@@ -202,6 +202,7 @@ class Sets:
     ):
         self.run, self.settings = run, run.settings
         if run.settings.seeds < 2: raise UserError(f"an interval over training seeds needs at least 2 seeds, not {run.settings.seeds}")
+        workers_wanted(run.settings.workers)
         self.runs, self.base = replicates(run, run.settings.seeds), base_of(run)
         self.folder = response_sets(run, self.runs)
         self.rows = pd.read_parquet(self.folder / "sets.parquet")
