@@ -65,6 +65,7 @@ class ChoiceConfig(ChainConfig):
     history: Knowledge = Knowledge(kinds=(.4, .5, .1))    # and the one that is not
     hops: tuple[int, ...] = (1, 2)             # facts a question takes, in equal shares; repeat a number to have more of it
 
+    letters: bool = True                       # options have letters and are answered by them; otherwise by the option itself
     open_share: float = Field(.3, ge=0, lt=1)  # share of the text that offers no options and asks for the value itself
 
     @model_validator(mode="after")
@@ -103,11 +104,12 @@ class Choice(Item):
     path: tuple[str, ...]     # relations in the order in which they are walked
     thing: str                # where the path begins
     options: tuple[str, ...]  # four values; none in a part of the text
+    lettered: bool = True     # whether each option has a letter, by which it is answered
 
     @property
     def prompt(self) -> str:
         "The words of the question."
-        options = [word for pair in zip(self.options, LETTERS) for word in pair]
+        options = [word for pair in zip(self.options, LETTERS) for word in pair] if self.lettered else list(self.options)
         asked = [self.category, *(word for relation in reversed(self.path) for word in (relation, "of")), self.thing, "?"]
         return " ".join([*asked, *options, "?"] if options else asked)
 
@@ -122,7 +124,8 @@ def read_choice(
     "The choice in a prompt."
     asked, options, *_ = prompt.split(" ?")
     category, *relations, thing = asked.replace(" of ", " ").split(" ")
-    return Choice(category, tuple(relations[::-1]), thing, tuple(options.split()[::2]))
+    words = options.split()
+    return Choice(category, tuple(relations[::-1]), thing, tuple(word for word in words if word not in LETTERS), not words or LETTERS[0] in words)
 
 # %% ../../nbs/api/02_tasks.choice.ipynb #6ed0f175
 def draw_choice(
@@ -145,7 +148,7 @@ def draw_choice(
 class Choice4(ChainDomain):
     "Multiple choice over facts, with an exact check of every fact that is stated."
     name, version = "choice", "1"
-    answers, starts = frozenset(LETTERS), list(CATEGORIES)
+    starts = list(CATEGORIES)
 
     def __init__(
         self,
@@ -154,29 +157,30 @@ class Choice4(ChainDomain):
         super().__init__(config, list(product(CATEGORIES, config.hops)))
         self.shelves = {category: Shelf(category, config) for category in CATEGORIES}
         self.values = frozenset(word for shelf in self.shelves.values() for words in shelf.values.values() for word in words)
+        self.answers = frozenset(LETTERS) if config.letters else self.values
         self.max_tokens = 7 * max(config.hops) + 4  # a verified chain, its end, and one word to spare
 
     @property
     def vocabulary(self) -> list[str]:
         "Every word, in a fixed order."
         words = [[category, *shelf.relations, *(word for values in shelf.values.values() for word in values)] for category, shelf in self.shelves.items()]
-        return ["?", "of", THINK, CHECK, *LETTERS, *(word for part in words for word in part)]
+        return ["?", "of", THINK, CHECK, *LETTERS[:4 * self.config.letters], *(word for part in words for word in part)]
 
     def draw(self, rng: np.random.Generator, level: tuple[str, int]) -> Choice:
         "A choice of this category and number of facts."
-        return draw_choice(rng, *level, self.shelves[level[0]])
+        return replace(draw_choice(rng, *level, self.shelves[level[0]]), lettered=self.config.letters)
 
     def draw_text(self, rng: np.random.Generator) -> Choice:
         "A choice of any level, its options left out this or that often."
         item = self.draw(rng, self.levels[rng.integers(len(self.levels))])
-        return replace(item, options=()) if rng.random() < self.config.open_share else item
+        return replace(item, options=(), lettered=True) if rng.random() < self.config.open_share else item
 
     def read(self, prompt: str) -> Choice:
         "The choice in a prompt."
         return read_choice(prompt)
 
     def walk(self, item: Choice, rng: np.random.Generator, q: float | None, correction: float) -> tuple[list[Step], tuple[str, ...]] | None:
-        "A step a fact, and the letter if there are options; None where the text would need an unknown fact."
+        "A step a fact, and the letter or option if there are options; None where the text would need an unknown fact."
         steps, at = [], item.thing
         for relation in item.path:
             true, false, kind, known = self.shelves[item.category].look_up(relation, at)
@@ -185,7 +189,8 @@ class Choice4(ChainDomain):
             steps.append(Step((relation, at), first, final))
             at = final
         if not item.options: return steps, ()
-        return steps, (LETTERS[item.options.index(at) if at in item.options else rng.integers(len(LETTERS))],)
+        chosen = item.options.index(at) if at in item.options else rng.integers(len(LETTERS))
+        return steps, ((LETTERS if item.lettered else item.options)[chosen],)
 
     def question(self, item: Choice) -> Question:
         "The question about one choice; it remembers how many facts it takes, and the worst kind of them."
