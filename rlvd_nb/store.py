@@ -12,6 +12,7 @@ import time, uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -42,16 +43,22 @@ def add_part(
     with disk_errors(part): temporary.rename(part)
     return part
 
+@lru_cache(maxsize=2)  # a section asks for one model's samples after another's, and for the same verdicts every time
+def _read_parts(folder: Path, parts: tuple[tuple[str, int, int], ...]) -> pd.DataFrame | None:
+    good = []
+    for part in (folder / name for name, *_ in parts):
+        if checksum(part)[:NAME] == part.stem: good.append(pq.read_table(part))
+        else: set_aside(part, "its bytes do not have the checksum in its name")
+    return pa.concat_tables(good).to_pandas() if good else None
+
 def read_parts(
     folder: Path,          # the table
     columns: list[str],    # its columns, for a table without parts
 ) -> pd.DataFrame:
-    "All rows of a table; damaged parts are put aside, not read."
-    good = []
-    for part in sorted(folder.glob("*.parquet")):
-        if checksum(part)[:NAME] == part.stem: good.append(pq.read_table(part))
-        else: set_aside(part, "its bytes do not have the checksum in its name")
-    return pa.concat_tables(good).to_pandas() if good else pd.DataFrame(columns=columns)
+    "All rows of a table; damaged parts are put aside, not read. A table whose files have not changed since is not read twice."
+    parts = tuple((path.name, (there := path.stat()).st_mtime_ns, there.st_size) for path in sorted(folder.glob("*.parquet")))
+    rows = _read_parts(folder, parts)
+    return pd.DataFrame(columns=columns) if rows is None else rows.copy(deep=False)
 
 # %% ../nbs/api/06_store.ipynb #bf9b60d5
 SAMPLE_COLUMNS = ["prompt", "sample_index", "completion", "tokens", "logprob", "finished"]

@@ -178,7 +178,7 @@ class Cohort:
     ):
         self.run, self.runs = run, replicates(run, seeds or run.settings.seeds)
         self.models = [train(each) for each in self.runs]
-        self.responses = cache(self.responses)
+        self.responses, self.rows = cache(self.responses), cache(self.rows)
 
     @property
     def names(self) -> list[str]:

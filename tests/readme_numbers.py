@@ -23,7 +23,7 @@ def block() -> str:
     rl, again = moves.loc[("RLVR", second)], moves.loc[("base, second draw", second)]
     lines += ["", f"Of the {rl['questions']:.0f} hardest questions that the base model could solve (bin {second}), {rl['down']:.0f} fell to none after RLVR where "
               f"{rl['down_null']:.1f} would have if nothing had changed (a second draw of the unchanged base model: {again['down']:.0f}), "
-              f"and {rl['up']:.0f} rose where {rl['up_null']:.1f} would have (second draw: {again['up']:.0f}).", "", arms(), "", ledger(), END]
+              f"and {rl['up']:.0f} rose where {rl['up_null']:.1f} would have (second draw: {again['up']:.0f}).", "", arms(), "", doses(), "", indicators(), "", ledger(), END]
     return "\n".join(lines)
 
 
@@ -37,6 +37,26 @@ def arms() -> str:
         by = part.set_index("measure")
         lines.append(f"| {arm} | {told(by.loc['accuracy'])} | {told(by.loc[capability])} |")
     return "\n".join(lines)
+
+
+def doses() -> str:
+    "What distillation does to capability without new knowledge, and what stating all missing facts adds, by pattern, as a table."
+    table = pd.read_csv(ROOT / "figures" / "knowledge_confirmatory.csv")
+    told = lambda row: f"{row['change']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}] {row['verdict']}"
+    measures = list(dict.fromkeys(table["measure"]))
+    lines = ["| points | " + " | ".join(f"{measure}, no new knowledge | {measure}, all missing facts add" for measure in measures) + " |", "|---" * (1 + 2 * len(measures)) + "|"]
+    table = table.assign(pattern=table["effect"].str.split(": ").str[0])
+    for pattern, part in table.groupby("pattern", sort=False): lines.append(f"| {pattern} | " + " | ".join(told(row) for _, row in part.iterrows()) + " |")
+    return "\n".join(lines)
+
+
+def indicators() -> str:
+    "Which indicators order response sets best, in a sentence a gain."
+    table = pd.read_csv(ROOT / "figures" / "quality_ranking.csv").dropna(subset=["tau"])
+    told = lambda row: f"{row['indicator']} (τ {row['tau']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}])"
+    return " ".join(f"What {part['sets'].iloc[0]} response sets add to {gain} is ordered best by {', '.join(told(row) for _, row in part.head(3).iterrows())}; "
+                    f"length {part.loc[part['indicator'] == 'length (tokens)', 'tau'].iloc[0]:+.2f}, reflection keywords {part.loc[part['indicator'] == 'reflection keywords', 'tau'].iloc[0]:+.2f}."
+                    for gain, part in table.groupby("gain", sort=False))
 
 
 def ledger() -> str:
