@@ -256,7 +256,11 @@ def fit_beta_binomial_binned(
     if len(edges) != len(totals) or edges[-1] != n:
         raise ValueError(f"edges must be {len(totals)} upper ends, one a bin, the last one n={n}, got {tuple(edges)}")
     if totals.sum() == 0: raise ValueError("bin_totals is all zero: at least one question is needed")
-    settings = totals, _lowest(edges), n, zero_inflated
+    return _fit_with_refits(tuple(totals.tolist()), tuple(edges), n, zero_inflated, refits, seed)
+
+@lru_cache(maxsize=16)  # several models are compared with one base model
+def _fit_with_refits(totals: tuple, edges: tuple, n: int, zero_inflated: bool, refits: int, seed: int) -> BetaBinomialFit:
+    settings = np.array(totals), _lowest(edges), n, zero_inflated
     best = _fit_totals(*settings)
     again = _refit(*settings, *best[:2], refits, seed)
     return BetaBinomialFit(*best, tuple(BetaBinomialFit(*values) for values in again))

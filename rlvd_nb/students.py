@@ -38,7 +38,7 @@ def student_of(
     "Folder of the student, trained now if it is not in the store; a question of the test set is refused."
     from rlvd_nb.distillation import SftConfig, sft
     check_disjoint(asked, run.questions("test"))
-    tokenizer = load_tokenizer(start)
+    tokenizer = load_tokenizer(start) if run.settings.template == "chat" else None
     prompts = {question.id: render(question.prompt, run.settings.template, tokenizer) for question in asked}
     config = configured(SftConfig, "distillation", seed=run.settings.seed, lora=run.settings.lora, **run.settings.sft)
     stop_engine()  # training needs the GPU's memory
