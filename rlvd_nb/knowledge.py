@@ -22,12 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .factorial import crossed_effect, difference_weights, effects_table, slope_weights, verdict, weighted
 from .project import UserError, configured, derive_seed
-from .evaluation import BeforeAfter, measures
+from .evaluation import BeforeAfter
 from .run import Run, alike, base_of, replicates, rlvr_of, tabulated
 from .students import student_of
 from .tasks.base import Question
 from .tasks.kinship import PATTERNS
-from .trials import trials, workers_wanted
+from .trials import base_measures, changes, trials, workers_wanted
 
 # %% ../nbs/api/13_knowledge.ipynb #c50f0e38
 FACTORS = ("dose", "pattern", "about")
@@ -209,8 +209,7 @@ class Study:
     @cached_property
     def before(self) -> dict[str, np.ndarray]:
         "Measures of the base model [questions], mean over the draws of all seeds."
-        each = [measures(tabulated(one, "base", self.base, "test")[0]) for one in self.runs]
-        return {name: np.mean([found[name] for found in each], axis=0) for name in each[0]}
+        return base_measures(self.runs, self.base)
 
     @property
     def capability(self) -> str:
@@ -222,16 +221,12 @@ class Study:
         "Accuracy, capability, and capability with a right chain."
         return [name for name in self.before if not name.startswith("maj@")]
 
-    def change(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        "Change from the base model in points, [..., seeds, questions]."
-        return {name: 100 * (found[name] - self.before[name]) for name in self.measures}
-
     @cached_property
     def cells(self) -> dict[str, np.ndarray]:
         "Changes by measure, [dose, pattern, about, seeds, questions]."
         grid = self.grid
         arms = [(dose, pattern, about) for dose in grid.doses for pattern in grid.patterns for about in grid.about]
-        found = self.change(trials(self.run, self.runs, self.base, taught_at, arms, "students"))
+        found = changes(trials(self.run, self.runs, self.base, taught_at, arms, "students"), self.before)
         shape = len(grid.doses), len(grid.patterns), len(grid.about), len(self.runs), -1
         return {name: values.reshape(shape) for name, values in found.items()}
 
@@ -247,7 +242,7 @@ def reinforced(
     label: str,                  # for the progress bar
 ) -> dict[str, np.ndarray]:
     "Changes under RLVR by measure, in points, [arms, seeds, questions]; its seeds are the first of the grid's."
-    return study.change(trials(study.run, study.runs[:study.settings.rl_seeds], study.base, train, arms, label))
+    return changes(trials(study.run, study.runs[:study.settings.rl_seeds], study.base, train, arms, label), study.before)
 
 def pair(
     study: Study, # of the base model and runs

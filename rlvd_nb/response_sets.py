@@ -17,17 +17,16 @@ import numpy as np
 import pandas as pd
 
 from .artifacts import made
-from .evaluation import measures
 from .factorial import crossed_effect
 from .project import UserError, derive_seed, store_dir
 from .quality import CHECKED, STUDENT, agreement, checked_indicators, distance, student_indicators
-from .run import Run, base_of, replicates, responses_of, tabulated
+from .run import Run, base_of, replicates, responses_of
 from .store import PAIR, verdicts
 from .students import self_distilled, student_of, teacher_distilled, teacher_of
 from .surface import reflection_words
 from .tasks.base import RIGHT, WRONG
 from .tasks.kinship import PATTERNS
-from .trials import trials, workers_wanted
+from .trials import base_measures, changes, trials, workers_wanted
 
 # %% ../nbs/api/13_response_sets.ipynb #b675f2f9
 def _extreme(column: str, most: bool) -> Callable[[pd.DataFrame], pd.Series]:
@@ -209,16 +208,10 @@ class Sets:
         self.names = list(dict.fromkeys(self.rows["set"]))
 
     @cached_property
-    def before(self) -> dict[str, np.ndarray]:
-        "Measures of the base model [questions], mean over the draws of all seeds."
-        each = [measures(tabulated(one, "base", self.base, "test")[0]) for one in self.runs]
-        return {name: np.mean([found[name] for found in each], axis=0) for name in each[0]}
-
-    @cached_property
     def gains(self) -> dict[str, np.ndarray]:
         "Measured gain by measure, in points, [sets, seeds, questions]."
         found = trials(self.run, self.runs, self.base, taught_set, [(name, self.folder.name) for name in self.names], "students of the sets")
-        return {name: 100 * (found[name] - self.before[name]) for name in found if not name.startswith("maj@")}
+        return changes(found, base_measures(self.runs, self.base))
 
     @cached_property
     def indicators(self) -> pd.DataFrame:
