@@ -189,6 +189,7 @@ def small_curves(
             axis.fill_between(rows[x], rows["low"], rows["high"], color=color, alpha=.18, linewidth=0)
             axis.plot(rows[x], rows["value"], color=color, marker=marker, markersize=3, label=label)
         axis.set(xlabel=xlabel, title=name)
+        if table["low"].min() < 0: axis.axhline(0, color="black", linewidth=.6)
     axes[0][0].set_ylabel(ylabel)
     axes[0][0].legend()
     return figure
