@@ -279,10 +279,11 @@ def sample_rows(
     samples: int,             # responses a question
     params: SamplingParams,   # how they are drawn; its seed is the run's
     template: str,            # what the model reads around the question
+    engine: str = "auto",     # transformers, vllm, or auto: vLLM where it can run
 ) -> list[dict]:
     "Graded responses as rows of a file, which `grade_file`, `passk_file` and `compare_files` read."
     drawn = SamplingParams(**vars(params) | dict(seed=derive_seed("evaluation", params.seed, 0)))
-    table = respond(folder, task, questions, samples, drawn, template, f"{model}, {task.name}")
+    table = respond(folder, task, questions, samples, drawn, template, f"{model}, {task.name}", engine)
     asked = pd.DataFrame([dict(question_id=q.id, question=q.prompt, gold=q.gold) for q in questions])
     table = asked.merge(table.rename(columns=dict(completion="response", model="weights")), on="question_id", validate="one_to_many")
     return records(table.assign(model=model, grader=grader_name(task), seed=params.seed))
@@ -296,6 +297,7 @@ def sample_file(
     template: str = "question", # what the model reads around the question
     questions: int = 0,      # the first so many; 0 for all
     force: bool = False,     # whether `out` may replace a file
+    engine: str = "auto",    # transformers, vllm, or auto: vLLM where it can run
     **drawing,               # temperature, top_k, top_p, seed, and max_tokens (0 for the room that the task says it needs)
 ) -> list[str]:
     "Sample and grade a model's responses; sentences that say what came of it. UserError in one line on bad input."
@@ -305,7 +307,7 @@ def sample_file(
     params = SamplingParams(**drawing | dict(max_tokens=drawing.get("max_tokens") or judge.max_tokens))
     asked, folder = choose(judge, split, questions or None), locate(model)
     kept, bad = check_golds(judge, asked)
-    rows = sample_rows(str(model), folder, judge, kept, samples, params, template)
+    rows = sample_rows(str(model), folder, judge, kept, samples, params, template, engine)
     write_rows(out, rows)
     left = [f"left out {len(bad)} questions: " + "; ".join(f"{question.id}: {why}" for question, why in bad[:5])] if bad else []
     return [*left, f"{len(rows)} responses to {len(kept)} questions are in {out}"]

@@ -303,12 +303,13 @@ def sample(
     max_tokens: Annotated[int, typer.Option(help="Of a response; 0 for what the task says it needs.")] = 0,
     template: Annotated[str, typer.Option(help="What the model reads around the question: question, chat, qwen-math or r1.")] = "question",
     seed: Annotated[int, typer.Option(help="Of the run.")] = 0,
+    engine: Annotated[str, typer.Option(help="Who samples: transformers, vllm, or auto, which takes vLLM where it can run.")] = "auto",
     force: Force = False,
 ):
     "Sample and grade a model's responses: rlvd sample --model DIR --task math500 --out samples.jsonl"
     from rlvd_nb.files import sample_file
     drawing = dict(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=seed)
-    say(sample_file(model, task, out, split, samples, template, questions, force, **drawing))
+    say(sample_file(model, task, out, split, samples, template, questions, force, engine, **drawing))
 
 # %% ../nbs/api/15_paper.ipynb #48cf2f2a
 @app.command()
