@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NAME', 'SAMPLE_COLUMNS', 'PAIR', 'VERDICT_COLUMNS', 'PIECE', 'PATIENCE', 'ENGINES', 'add_part', 'read_parts',
-           'missing', 'fill', 'add_verdicts', 'in_pieces', 'verdicts', 'chosen_engine', 'sample_key', 'sampler_for',
-           'respond']
+           'missing', 'fill', 'add_verdicts', 'in_pieces', 'looked_up', 'verdicts', 'chosen_engine', 'sample_key',
+           'sampler_for', 'respond']
 
 # %% ../nbs/api/06_store.ipynb #2e9f0768
 import time, uuid
@@ -43,6 +43,9 @@ def add_part(
     with disk_errors(part): temporary.rename(part)
     return part
 
+def _parts(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    return tuple((path.name, (there := path.stat()).st_mtime_ns, there.st_size) for path in sorted(folder.glob("*.parquet")))
+
 @lru_cache(maxsize=2)  # a section asks for one model's samples after another's, and for the same verdicts every time
 def _read_parts(folder: Path, parts: tuple[tuple[str, int, int], ...]) -> pd.DataFrame | None:
     good = []
@@ -56,8 +59,7 @@ def read_parts(
     columns: list[str],    # its columns, for a table without parts
 ) -> pd.DataFrame:
     "All rows of a table; damaged parts are put aside, not read. A table whose files have not changed since is not read twice."
-    parts = tuple((path.name, (there := path.stat()).st_mtime_ns, there.st_size) for path in sorted(folder.glob("*.parquet")))
-    rows = _read_parts(folder, parts)
+    rows = _read_parts(folder, _parts(folder))
     return pd.DataFrame(columns=columns) if rows is None else rows.copy(deep=False)
 
 # %% ../nbs/api/06_store.ipynb #bf9b60d5
@@ -138,6 +140,18 @@ def in_pieces(
         if waiting: write(waiting)
 
 # %% ../nbs/api/06_store.ipynb #d0666b08
+@lru_cache(maxsize=1)  # one task's verdicts serve all models
+def _by_pair(folder: Path, parts: tuple) -> pd.DataFrame:
+    return read_parts(folder, VERDICT_COLUMNS).drop_duplicates(PAIR).set_index(PAIR)
+
+def looked_up(
+    pairs: pd.DataFrame, # question_id and completion
+    folder: Path,        # the table of verdicts
+) -> pd.DataFrame:
+    "The pairs with what the table has of them, missing where it has nothing."
+    found = _by_pair(folder, _parts(folder)).reindex(pd.MultiIndex.from_frame(pairs[PAIR]))
+    return pd.concat([pairs.reset_index(drop=True), found.reset_index(drop=True)], axis=1)
+
 def verdicts(
     task: Task,                    # the grader
     questions: Sequence[Question], # what was asked
@@ -147,14 +161,14 @@ def verdicts(
     key = dict(task=task.source(), version=task.version)
     folder = address("verdicts", key)
     with locked(folder):
-        graded = pairs.merge(read_parts(folder, VERDICT_COLUMNS), on=PAIR, how="left")
+        graded = looked_up(pairs, folder)
         new = graded.loc[graded["verdict"].isna(), PAIR]
         if new.empty: return graded
         write_json(folder / "key.json", key)
         by_id = {q.id: q for q in questions}
         with in_pieces(lambda piece: add_verdicts(folder, new, piece)) as keep:
             grade_pairs(task, [(by_id[i], text) for i, text in new.itertuples(index=False)], progress=True, keep=keep)
-        return pairs.merge(read_parts(folder, VERDICT_COLUMNS), on=PAIR, how="left")
+        return looked_up(pairs, folder)
 
 # %% ../nbs/api/06_store.ipynb #4c7d39c7
 ENGINES = ("transformers", "vllm")
