@@ -108,7 +108,7 @@ RECORDS = [
     ([{"question_id": "q0"}], "no column 'verdict'; there are: question_id"),
     ([{"verdict": "right"}], "no column 'question_id'; there are: verdict"),
     ([], "no samples in it"),
-    ([[1, 2]], "line 1: a sample must be an object, not list"),
+    ([[1, 2]], "line 1: a row must be an object, not list"),
 ]
 
 
@@ -131,7 +131,7 @@ def test_different_golds(write, tmp_path):
 def test_a_broken_line_is_named_by_its_number(tmp_path):
     path = tmp_path / "broken.jsonl"
     path.write_text('{"question": "q", "verdict": "right"}\n\n{"question": "q", "ver\n')
-    with pytest.raises(UserError, match="broken.jsonl, line 3: no valid JSON"): read_samples(path)
+    with pytest.raises(UserError, match="broken.jsonl line 3: no valid JSON"): read_samples(path)
 
 
 @pytest.mark.parametrize("name, content, message", [("none.jsonl", None, "no such file"), ("x.csv", b"a", "unknown kind of file '.csv'; there are: .jsonl, .parquet"),

@@ -136,7 +136,7 @@ BAD_ROWS = [
     ([row | dict(gold=" ") for row in GOOD], "row 1: gold is empty"), ([row | dict(gold=["7"]) for row in GOOD], "row 1: gold must be text, not list"),
     ([*GOOD, GOOD[0] | dict(response=None)], "row 4: response is missing"), ([row | dict(response=True) for row in GOOD], "row 1: response must be text, not bool"),
     ([dict(question="q", response="7")], "no column 'gold'; there are: question, response"), ([dict(gold="7", response="7")], "no column 'question' or 'question_id'; there are: gold, response"),
-    ([dict(question="q", gold="7", completion="7")], "no column 'response'; there are: question, gold, completion"), ([], "no samples in it"), ([["q"]], "line 1: a sample must be an object, not list"),
+    ([dict(question="q", gold="7", completion="7")], "no column 'response'; there are: question, gold, completion"), ([], "no samples in it"), ([["q"]], "line 1: a row must be an object, not list"),
     ([row | dict(answer="7") for row in GOOD], "column 'answer' would be overwritten; rename it"), ([*GOOD, GOOD[0] | dict(task="chess")], "unknown task 'chess'; there are:"),
     ([*GOOD, GOOD[0] | dict(task="kinship")], "row 4: task 'kinship' has no question 'q0'"), ([row | dict(task=3) for row in GOOD], "unknown task '3'"),
 ]
@@ -155,9 +155,9 @@ def test_bad_rows_are_one_line_and_nothing_is_written(rlvd_here, store, tmp_path
 
 
 BAD_FILES = [
-    ("x.jsonl", b'{"question": "q", "gold": "7", "response": "7"}\n\n{"question": "q", "gol\n', "x.jsonl, line 3: no valid JSON"), ("x.jsonl", None, "no such file"), ("x.jsonl", b"", "no samples in it"),
+    ("x.jsonl", b'{"question": "q", "gold": "7", "response": "7"}\n\n{"question": "q", "gol\n', "x.jsonl line 3: no valid JSON"), ("x.jsonl", None, "no such file"), ("x.jsonl", b"", "no samples in it"),
     ("x.csv", b"a", "unknown kind of file '.csv'; there are: .jsonl, .parquet, .jsonl.gz"), ("x.parquet", b"nonsense", "no readable Parquet file"), ("x.jsonl.gz", b"{}", "no whole gzip file"),
-    ("x.jsonl.gz", gzip.compress(b'{"question": "q"}\n' * 99)[:-9], "no whole gzip file"), ("x.jsonl", b"\xff\xfe", "no UTF-8 text"), ("x.jsonl", b"[" * 100_000, "line 1: JSON that cannot be read")]
+    ("x.jsonl.gz", gzip.compress(b'{"question": "q"}\n' * 99)[:-9], "no whole gzip file"), ("x.jsonl", b"\xff\xfe", "no UTF-8 text"), ("x.jsonl", b"[" * 100_000, "line 1: no valid JSON")]
 
 
 @pytest.mark.parametrize("name, content, message", BAD_FILES, ids=[message[-30:] for *_, message in BAD_FILES])

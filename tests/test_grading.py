@@ -220,7 +220,7 @@ def test_ctrl_c_ends_it_and_leaves_nobody_behind(tmp_path):
 # Bad files
 
 @pytest.mark.parametrize("content, message", [
-    ("", "has no questions"), ("\n\n", "has no questions"), (json.dumps(row(1)) + "\n" + json.dumps(row(2))[:50], "line 2: broken JSON"), ("[1, 2]\n", "line 1: a row must be an object"),
+    ("", "has no questions"), ("\n\n", "has no questions"), (json.dumps(row(1)) + "\n" + json.dumps(row(2))[:50], "line 2: no valid JSON"), ("[1, 2]\n", "line 1: a row must be an object"),
     (json.dumps({k: v for k, v in row(1).items() if k != "answer"}), "line 1: no column 'answer'; a row has problem, answer"), (json.dumps(row(1, answer=4)), "column 'answer' must be text, not int"),
     (json.dumps(row(1, problem=" ")), "column 'problem' is empty"), ("\n".join([json.dumps(row(1))] * 2), "'test/algebra/1.json' stands there 2 times"),
 ])
@@ -232,7 +232,7 @@ def test_a_bad_file_is_told_in_one_line(tmp_path, content, message):
 
 def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
-    assert "not UTF-8 text" in one_line(lambda: task(path=tmp_path / "bytes"))
+    assert "line 1: no UTF-8 text" in one_line(lambda: task(path=tmp_path / "bytes"))
     assert "is a directory" in one_line(lambda: task(path=tmp_path))
     monkeypatch.setenv("RLVD_DATA", str(tmp_path))
     assert "no such file" in one_line(task)

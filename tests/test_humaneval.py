@@ -160,15 +160,15 @@ def test_files_that_are_refused(tmp_path, monkeypatch):
     assert "the prompt does not define 'sub'" in one_line(lambda: load("a.jsonl", [row(entry_point="sub")]))
     assert "the test defines no function 'check'" in one_line(lambda: load("a.jsonl", [row(test="x = 1")]))
     assert "task_id 'HumanEval/0' stands there 2 times" in one_line(lambda: load("a.jsonl", [row(), row()]))
-    assert "has no problems" in one_line(lambda: load("a.jsonl", []))
+    assert "has no questions" in one_line(lambda: load("a.jsonl", []))
     whole = write(tmp_path / "b.jsonl.gz", [row(i) for i in range(9)]).read_bytes()
     (tmp_path / "b.jsonl.gz").write_bytes(whole[:-40])
-    assert "not a whole gzip file" in one_line(lambda: load_rows(tmp_path / "b.jsonl.gz", None))
+    assert "no whole gzip file" in one_line(lambda: load_rows(tmp_path / "b.jsonl.gz", None))
     (tmp_path / "c.jsonl").write_text(json.dumps(row()) + "\n" + json.dumps(row(1))[:50])
-    assert "c.jsonl line 2: broken JSON" in one_line(lambda: load_rows(tmp_path / "c.jsonl", None))
+    assert "c.jsonl line 2: no valid JSON" in one_line(lambda: load_rows(tmp_path / "c.jsonl", None))
     assert "no such file" in one_line(lambda: load_rows(tmp_path / "none.jsonl", None))
     monkeypatch.setenv("RLVD_DATA", str(tmp_path))
-    assert "no HumanEvalPlus.jsonl.gz and no HumanEval.jsonl.gz" in one_line(lambda: load_rows(None, None))
+    assert "HumanEvalPlus.jsonl.gz: no such file; set RLVD_DATA to a folder with HumanEvalPlus.jsonl.gz or HumanEval.jsonl.gz" in one_line(lambda: load_rows(None, None))
 
 
 def test_the_better_file_wins(tmp_path, monkeypatch):

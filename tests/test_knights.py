@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 from rlvd_nb.grading import check_golds
 from rlvd_nb.knights import Puzzle, canonical, holds, read_statements, solutions, the_solution
 from rlvd_nb.project import UserError
+from rlvd_nb.records import read_file
 from rlvd_nb.tasks import knights, knights_knaves
 from rlvd_nb.tasks.base import RIGHT, UNPARSED, WRONG, Task, check_disjoint, load_task
 
@@ -117,7 +118,7 @@ def test_golds_of_all_records_are_right(data):
 
 def test_recorded_texts_and_chains_end_in_the_right_conclusion(data):
     file = data / "knights_knaves_3ppl_test.parquet"
-    for number, row in enumerate(knights_knaves.read_rows(file)):
+    for number, row in enumerate(read_file(file, knights_knaves.SCHEMA)[0]):
         question = knights_knaves.make_question(row, str(number), "test")
         chain = " ".join([row["cot_head"], *row["cot_repeat_steps"], row["cot_foot"]])
         for text in (row["solution_text"], row["solution_text_format"], f"{chain}\n{row['solution_text']}", f"{chain} CONCLUSION:\n{row['solution_text_format']}"):
@@ -132,7 +133,7 @@ def test_the_record_s_own_prompt_can_be_asked(data):
 
 def test_missing_records_are_told_in_one_line(monkeypatch, tmp_path):
     monkeypatch.delenv("RLVD_DATA", raising=False)
-    for options, message in ((dict(), "needs its records: set RLVD_DATA"), (dict(path=tmp_path), "has no file"), (dict(path=tmp_path / "x.parquet"), "no file"),
+    for options, message in ((dict(), "needs its records: set RLVD_DATA"), (dict(path=tmp_path), "has no file"), (dict(path=tmp_path / "x.parquet"), "no such file"),
                              (dict(people=[]), "at least one size"), (dict(prompt="chat"), "prompt")):
         with pytest.raises(UserError, match=message): load_task("knights_knaves", **options)
 

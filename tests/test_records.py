@@ -71,12 +71,12 @@ def test_a_line_separator_inside_a_text_does_not_end_the_line(tmp_path):
 BAD = [
     ("a.jsonl", "", "a.jsonl has no questions"),
     ("a.jsonl", "\n \n", "has no questions"),
-    ("a.jsonl", text(ROWS[:2])[:-9], "a.jsonl line 2: broken JSON"),
-    ("a.jsonl", "\n\n{", "line 3: broken JSON"),
-    ("a.jsonl", "[1, 2]", "line 1: a row must be an object with problem, name, level, parts, not list"),
+    ("a.jsonl", text(ROWS[:2])[:-9], "a.jsonl line 2: no valid JSON"),
+    ("a.jsonl", "\n\n{", "line 3: no valid JSON"),
+    ("a.jsonl", "[1, 2]", "line 1: a row must be an object, not list"),
     ("a.jsonl", "null", "not NoneType"),
-    ("a.jsonl", "[" * 100_000, "line 1: broken JSON"),
-    ("a.jsonl", b"\xff\xfe\x00", "not UTF-8 text"),
+    ("a.jsonl", "[" * 100_000, "line 1: no valid JSON"),
+    ("a.jsonl", b"\xff\xfe\x00", "a.jsonl line 1: no UTF-8 text"),
     ("a.jsonl", '{"problem": "x"}', "line 1: no column 'name'; a row has problem, name, level, parts"),
     ("a.jsonl", text([row(1), row(2, name=2)]), "line 2: column 'name' must be text, not int"),
     ("a.jsonl", text([row(1, level=True)]), "column 'level' must be a whole number or text, not bool"),
@@ -86,11 +86,11 @@ BAD = [
     ("a.jsonl", text([row(1, problem=" \n")]), "line 1: column 'problem' is empty"),
     ("a.jsonl", text([row(1), row(2), row(1)]), "a.jsonl: name 'sum-1' stands there 2 times, in lines 1, 3"),
     ("a.jsonl", text([row(1)] * 9), "9 times, in lines 1, 2, 3, 4, ..."),
-    ("a.jsonl.gz", gzip.compress(text(ROWS).encode())[:-9], "not a whole gzip file"),
-    ("a.jsonl.gz", text(ROWS), "not a whole gzip file"),
+    ("a.jsonl.gz", gzip.compress(text(ROWS).encode())[:-9], "no whole gzip file"),
+    ("a.jsonl.gz", text(ROWS), "no whole gzip file"),
     ("a.jsonl.gz", gzip.compress(b""), "has no questions"),
-    ("a.parquet", text(ROWS), "not a whole Parquet file"),
-    ("a.parquet", "", "not a whole Parquet file"),
+    ("a.parquet", text(ROWS), "no readable Parquet file"),
+    ("a.parquet", "", "no readable Parquet file"),
 ]
 
 
@@ -100,7 +100,7 @@ def test_a_bad_file_is_told_in_one_line(tmp_path, name, content, message):
 
 
 def test_a_bad_table_names_the_row(tmp_path, forms):
-    assert "not a whole Parquet file" in one_line(lambda: read_file(write(tmp_path / "half.parquet", forms[2].read_bytes()[:-30]), SUMS))
+    assert "no readable Parquet file" in one_line(lambda: read_file(write(tmp_path / "half.parquet", forms[2].read_bytes()[:-30]), SUMS))
     pd.DataFrame([row(1), row(2, problem="")]).to_parquet(tmp_path / "d.parquet")
     assert "d.parquet row 2: column 'problem' is empty" in one_line(lambda: read_file(tmp_path / "d.parquet", SUMS))
     pd.DataFrame([row(1)]).drop(columns="parts").to_parquet(tmp_path / "e.parquet")
@@ -129,7 +129,7 @@ def test_where_rows_come_from(tmp_path, monkeypatch):
     assert rows == ROWS and source == dict(hub="someone/sums", revision="0123456789abcdef0123456789abcdef01234567", rows=digest(ROWS))
     assert calls == [(("someone/sums",), dict(split="test", revision="v1"))]
     monkeypatch.setenv("RLVD_DATA", str(tmp_path)) # a folder that was named is never passed over
-    assert one_line(lambda: load_records(SUMS)) == f"cannot read {tmp_path / 'sums.jsonl'}: no such file or directory; set RLVD_DATA to a folder with sums.jsonl, or pass path="
+    assert one_line(lambda: load_records(SUMS)) == f"{tmp_path / 'sums.jsonl'}: no such file; set RLVD_DATA to a folder with sums.jsonl, or pass path="
     monkeypatch.setattr(datasets, "load_dataset", lambda *arguments, **options: Table([row(1), row(1)]))
     assert "someone/sums: name 'sum-1' stands there 2 times, in rows 1, 2" in one_line(lambda: fetch(SUMS, None))
     def unreachable(*arguments, **options): raise ConnectionError("Couldn't reach the Hub")
