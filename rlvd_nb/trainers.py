@@ -93,7 +93,8 @@ def progress_callback(
     from transformers import TrainerCallback
     class Progress(TrainerCallback):
         def on_train_begin(self, args, state, control, **_):
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=label, unit=" steps", mininterval=1, disable=not state.is_local_process_zero)
+            quiet = {} if state.is_local_process_zero else dict(disable=True)  # where it is not said, TQDM_DISABLE decides
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=label, unit=" steps", mininterval=1, **quiet)
         def on_log(self, args, state, control, logs=None, **_):
             shown = {curves[name]: f"{float(logs[name]):.2f}" for name in curves if logs and logs.get(name) is not None}
             if shown: self.bar.set_postfix(shown, refresh=False)
