@@ -191,7 +191,7 @@ def small_curves(
         axis.set(xlabel=xlabel, title=name)
         if table["low"].min() < 0: axis.axhline(0, color="black", linewidth=.6)
     axes[0][0].set_ylabel(ylabel)
-    axes[0][0].legend()
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=len(looks))
     return figure
 
 # %% ../nbs/api/12_figures.ipynb #c9f600dd
