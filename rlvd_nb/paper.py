@@ -91,6 +91,7 @@ def run_section(
             papermill.execute_notebook(str(notebook), str(copy), parameters=parameters, progress_bar=dict(desc=f"section {notebook.stem}"),
                                        stderr_file=sys.stderr, cwd=os.getcwd())
     except PapermillExecutionError as error:
+        if error.ename == "KeyboardInterrupt": raise KeyboardInterrupt from None  # Ctrl-C reached the kernel first
         where = f"section {notebook.stem[:2]} failed in cell {error.cell_index} ({error.source.strip().splitlines()[0][:60]!r})"
         raise SectionFailed(f"{where}: {error.ename}: {error.evalue}; the notebook so far is {copy}") from None
     return copy
