@@ -10,12 +10,12 @@ VENV_VLLM ?= .venv-vllm
 paper: env  ## run the sections in the lab setting; figures/ and out/report/index.html
 	$(BIN)/rlvd paper
 
-# The tests' models are so small that a second thread only waits for the first.
+# The tests' models are so small that a second thread only waits for the first; a second process does not.
 test: export OMP_NUM_THREADS ?= 1
 test: env  ## notebooks, the in-sync check, pytest
-	$(BIN)/nbdev_test --n_workers 1
+	$(BIN)/nbdev_test --n_workers 2
 	$(BIN)/python tests/in_sync.py
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 test-vllm: export OMP_NUM_THREADS ?= 1
 test-vllm: env-vllm  ## a real vLLM engine on the CPU, in an environment of its own

@@ -72,12 +72,12 @@ class Sandbox:
     def receive(self, seconds: float) -> dict:
         "The server's next message; a SandboxError when there is none."
         self.socket.settimeout(seconds)
-        try: content = self.socket.recv(2**17)
+        try: content, said = self.socket.recv(2**17), ""
         except TimeoutError: content, said = b"", f"no answer for {seconds:.0f} s"
-        else: said = self.last_words()
+        except ConnectionError: content, said = b"", ""  # it ended before it read the job
         if not content:
             self.close()
-            raise SandboxError(f"the sandbox's server ended: {said}")
+            raise SandboxError(f"the sandbox's server ended: {said or self.last_words()}")
         return json.loads(content)
 
     def last_words(self) -> str:

@@ -143,8 +143,10 @@ def test_the_papers_settings_are_trls(tmp_path):
 @pytest.mark.parametrize("vllm", [False, True])
 def test_rollouts_are_ours_unless_vllm_makes_them(tiny_qwen2, tmp_path, monkeypatch, vllm):
     import trl
-    monkeypatch.setattr(trl, "GRPOTrainer", lambda **given: given)
-    given = grpo_trainer(tiny_qwen2, Vowels(), QUESTIONS, REINFORCE.model_copy(update=dict(trl=dict(use_vllm=vllm))), tmp_path)
+    class Trainer:
+        def __init__(self, **given): self.given = given
+    monkeypatch.setattr(trl, "GRPOTrainer", Trainer)
+    given = grpo_trainer(tiny_qwen2, Vowels(), QUESTIONS, REINFORCE.model_copy(update=dict(trl=dict(use_vllm=vllm))), tmp_path).given
     assert (given["rollout_func"] is None) == vllm == given["args"].use_vllm
 
 

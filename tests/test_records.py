@@ -88,7 +88,7 @@ BAD = [
     ("a.jsonl", text([row(1)] * 9), "9 times, in lines 1, 2, 3, 4, ..."),
     ("a.jsonl.gz", gzip.compress(text(ROWS).encode())[:-9], "no whole gzip file"),
     ("a.jsonl.gz", text(ROWS), "no whole gzip file"),
-    ("a.jsonl.gz", gzip.compress(b""), "has no questions"),
+    ("a.jsonl.gz", gzip.compress(b"", mtime=0), "has no questions"),
     ("a.parquet", text(ROWS), "no readable Parquet file"),
     ("a.parquet", "", "no readable Parquet file"),
 ]
