@@ -163,11 +163,24 @@ def _election(
     winners = (votes == votes.max(1, keepdims=True)) & (votes > 0)
     return float(((winners * right).sum(1) / np.maximum(winners.sum(1), 1)).mean())
 
+def _maj_of_all(answers, right) -> np.ndarray:
+    "maj@n of every question: the whole sample is the one draw."
+    known, codes = np.unique(answers, return_inverse=True)
+    places = np.arange(len(answers))[:, None] * len(known) + codes.reshape(answers.shape)
+    candidates, candidate, votes = np.unique(places, return_inverse=True, return_counts=True)
+    share = np.bincount(candidate.ravel(), right.ravel()) / votes
+    question, code = np.divmod(candidates, len(known))
+    votes[known[code] < 0] = 0 # the unparsed take up places, not votes
+    most = np.zeros(len(answers), int)
+    np.maximum.at(most, question, votes)
+    won = (votes == most[question]) & (votes > 0)
+    return np.bincount(question, won * share, len(answers)) / np.maximum(np.bincount(question, won, len(answers)), 1)
+
 def _maj_of_question(answers, right, k, draws, rng) -> float:
-    "maj@k of one question: the whole sample as one draw, or `draws` random subsets of k."
+    "maj@k of one question by `draws` random subsets of k."
     codes, candidate, votes = np.unique(answers, return_inverse=True, return_counts=True)
     share = np.bincount(candidate, right) / votes
-    subsets = votes[None] if k == len(answers) else rng.multivariate_hypergeometric(votes, k, size=draws)
+    subsets = rng.multivariate_hypergeometric(votes, k, size=draws)
     voting = codes >= 0 # subsets are drawn before the unparsed leave: they take up places, not votes
     return _election(subsets[:, voting], share[voting]) if voting.any() else 0.0
 
@@ -187,6 +200,7 @@ def maj_at_k(
     n = answers.shape[1]
     k = n if k is None else int(whole_numbers(k, "k", 1))
     if k > n: raise ValueError(f"k must be at most n, got k={k} with n={n}: draw more samples")
+    if k == n: return _maj_of_all(answers, right)
     rng = np.random.default_rng(seed)
     return np.array([_maj_of_question(*row, k, draws, rng) for row in zip(answers, right)])
 

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from .comparison import (
-    FINE_BINS, PAPER_BINS, Comparison, Transitions, bin_edges, bin_labels, bin_of, change_by_bin, compare_counts, holm, mcnemar,
-    paired_difference, transitions)
-from .estimators import Estimate, guess_pass_at_k, maj_at_k, marginal_guess, mean_interval, wilson
+    FINE_BINS, PAPER_BINS, Comparison, Transitions, bin_edges, bin_labels, bin_of, change_by_bin, compare_counts,
+    holm, mcnemar, paired_difference, transitions)
+from .estimators import Estimate, guess_pass_at_k, marginal_guess, mean_interval, wilson
 from .responses import Responses, entropies
 
 # %% ../nbs/api/11_evaluation.ipynb #f814e94c
@@ -25,7 +25,7 @@ def measures(
 ) -> dict[str, np.ndarray]:
     "Accuracy, maj@n, pass@n and, where steps can be checked, chain-verified pass@n of each question."
     n = responses.n
-    found = {"accuracy": responses.right.mean(1), f"maj@{n}": maj_at_k(responses.answers, responses.right),
+    found = {"accuracy": responses.right.mean(1), f"maj@{n}": responses.majority,
              f"pass@{n}": (responses.counts > 0).astype(float)}
     if responses.verified is not None: found[f"verified pass@{n}"] = (responses.verified_counts > 0).astype(float)
     return found
@@ -106,6 +106,11 @@ class BeforeAfter:
     seed: int = 0     # of everything random
 
     @cached_property
+    def transitions(self) -> Transitions:
+        "Questions by bin before and after, without the rest of the comparison."
+        return transitions(self.before.counts, self.after.counts, self.before.n, seed=self.seed)
+
+    @cached_property
     def comparison(self) -> Comparison:
         "In the paper's first binning."
         return compare_counts(self.before.counts, self.after.counts, self.before.n, seed=self.seed, second_counts=self.second.counts)
@@ -113,18 +118,18 @@ class BeforeAfter:
     @cached_property
     def control(self) -> Transitions:
         "The second draw's transitions, against the same null."
-        return transitions(self.before.counts, self.second.counts, self.before.n, fit=self.comparison.fit, seed=self.seed)
+        return transitions(self.before.counts, self.second.counts, self.before.n, seed=self.seed)
 
     @cached_property
     def fine(self) -> pd.DataFrame:
         "Change by bin in the paper's second binning."
         counts = self.before.counts, self.after.counts, self.before.n
-        return change_by_bin(*counts, FINE_BINS, self.second.counts, self.comparison.fit, seed=self.seed)
+        return change_by_bin(*counts, FINE_BINS, self.second.counts, seed=self.seed)
 
     @cached_property
     def fine_transitions(self) -> Transitions:
         "The trained model's transitions in the second binning."
-        return transitions(self.before.counts, self.after.counts, self.before.n, FINE_BINS, self.comparison.fit, seed=self.seed)
+        return transitions(self.before.counts, self.after.counts, self.before.n, FINE_BINS, seed=self.seed)
 
 # %% ../nbs/api/11_evaluation.ipynb #f5b982cd
 def empty_bins(

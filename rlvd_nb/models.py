@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['LabModelConfig', 'word_tokenizer', 'word_reader', 'new_model', 'quiet', 'save', 'locate', 'weight_files',
-           'fingerprint', 'load_tokenizer', 'best_device', 'load']
+           'fingerprint', 'load_tokenizer', 'rendered', 'best_device', 'load']
 
 # %% ../nbs/api/04_models.ipynb #b9466526
 import contextlib, hashlib, json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .artifacts import checksum
 from .project import UserError
+from .prompts import render
 
 # %% ../nbs/api/04_models.ipynb #076b4ee9
 class LabModelConfig(BaseModel):
@@ -135,6 +136,15 @@ def load_tokenizer(
     if tokenizer.eos_token_id is None: raise UserError(f"the tokenizer in {folder} has no end-of-text token, so no response would ever end")
     if tokenizer.pad_token_id is None: tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+def rendered(
+    folder: Path,           # a model's folder
+    prompts: Sequence[str], # questions' texts
+    template: str,          # what the model reads around a question
+) -> list[str]:
+    "The full texts that a model reads; its tokenizer is loaded for its own chat template alone."
+    tokenizer = load_tokenizer(folder) if template == "chat" else None
+    return [render(prompt, template, tokenizer) for prompt in prompts]
 
 def best_device() -> str:
     "`cuda` where there is a GPU, `cpu` otherwise."

@@ -15,9 +15,8 @@ import pandas as pd
 
 from .comparison import paired_difference
 from .estimators import mean_interval
-from .models import load_tokenizer
+from .models import rendered
 from .project import UserError
-from .prompts import render
 from .scoring import logprobs
 from .tasks.base import RIGHT
 
@@ -104,8 +103,7 @@ def novelty_sets(
 ) -> dict[str, pd.DataFrame]:
     "Name to `question_values` of each further set of rows."
     reference, *others = rows.values()
-    tokenizer = load_tokenizer(base)
-    read = {question: render(prompt, template, tokenizer) for question, prompt in prompts.items()}
+    read = dict(zip(prompts, rendered(base, list(prompts.values()), template)))
     found = {}
     for name, table in zip(list(rows)[1:], others):
         chains = distinct_right(table)

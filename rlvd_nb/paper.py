@@ -13,6 +13,7 @@ __all__ = ['TYPES', 'CSS', 'PACKAGES', 'CHECKS', 'app', 'cache', 'Parameters', '
 # %% ../nbs/api/15_paper.ipynb #a39b3d87
 import html, json, os, platform, shutil, sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -125,14 +126,14 @@ def section_html(
 
 # %% ../nbs/api/15_paper.ipynb #336fa221
 def write_report(
-    executed: list[Path], # executed notebooks, in order
-    folder: Path,         # for the page
-    title: str,           # of the page
+    sections: dict[Path, str], # executed notebooks, in order, and their bodies
+    folder: Path,              # for the page
+    title: str,                # of the page
 ) -> Path:
     "Put the sections into one page, `index.html`."
     from pygments.formatters import HtmlFormatter
-    links = "".join(f'<a href="#s{path.stem[:2]}">{html.escape(path.stem.replace("_", " "))}</a>' for path in executed)
-    bodies = "".join(f'<section id="s{path.stem[:2]}">{section_html(path)}</section>' for path in executed)
+    links = "".join(f'<a href="#s{path.stem[:2]}">{html.escape(path.stem.replace("_", " "))}</a>' for path in sections)
+    bodies = "".join(f'<section id="s{path.stem[:2]}">{body}</section>' for path, body in sections.items())
     made = html.escape(", ".join(f"{name} {version}" for name, version in versions().items()))
     page = (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f"<title>{html.escape(title)}</title><style>{CSS}{HtmlFormatter().get_style_defs('.highlight')}</style>"
@@ -156,8 +157,9 @@ def run_paper(
         raise UserError(f"{who} parameter {unknown[0]!r}; there are: {', '.join(anywhere)}")
     ready = {number: checked_parameters(known[number], given | {"profile": profile}) for number in chosen}
     folder = report_dir(profile)
-    executed = [run_section(chosen[number], ready[number], folder) for number in chosen]
-    return write_report(executed, folder, "rlvd_nb: reinforcement learning against distillation")
+    with ThreadPoolExecutor(1) as pool:  # a section is turned into a page while the next one runs
+        bodies = {copy: pool.submit(section_html, copy) for number in chosen for copy in [run_section(chosen[number], ready[number], folder)]}
+    return write_report({copy: body.result() for copy, body in bodies.items()}, folder, "rlvd_nb: reinforcement learning against distillation")
 
 # %% ../nbs/api/15_paper.ipynb #182bdcaf
 def checked(

@@ -8,6 +8,7 @@ __all__ = ['COLUMNS', 'SOURCES', 'KEY', 'check_published', 'load_published', 'va
            'published_mcnemar', 'published_fit', 'published_transitions', 'null_changes', 'reanalyses', 'reanalysed']
 
 # %% ../nbs/api/12_published.ipynb #4336f3de
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -215,33 +216,33 @@ def _of_change(label: str) -> str:
     return f"{label}: {seen:+.1f} points, a second draw of the base model {null_changes()[label]:+.1f}".replace("-", "−")
 
 # %% ../nbs/api/12_published.ipynb #14244692
-@cache
-def _reanalyses() -> dict[str, tuple[str, str]]:
+def _reanalyses() -> dict[str, tuple[str, Callable[[], str]]]:
     one, three, own = (("1.5B test base", "1.5B test RL"), ("3B test base", "3B test RL"), "Section 5.1, table")
     unsolved = int(published_bins()[0])
     return {
-        "accuracy, 1.5B": ("Table 3", _of_accuracy("Table 3", one, "accuracy")), "accuracy, 3B": ("Table 3", _of_accuracy("Table 3", three, "accuracy")),
-        "majority, 1.5B": ("Table 3", _of_shares(one, "maj@256")), "majority, 3B": ("Table 3", _of_shares(three, "maj@256")),
-        "capability, 1.5B": ("Figure 2", _of_figure_2()), "capability, 3B": ("Table 3", _of_shares(three, "pass@256")),
-        "capability, 3B train": ("Table 3", _of_shares(("3B train base", "3B train RL"), "pass@256", "train")),
-        "the hardest change": ("Figure 1", _of_change("[1–4]")), "the hardest move": ("Figure 2", _of_row("[1–4]")),
-        "the less difficult move": ("Figure 2", _of_row("[65–128]")),
-        "base ← base": (own, _of_accuracy(own, ("base", "base ← base"), "1.5B test")),
-        "base ← RL": (own, _of_accuracy(own, ("base ← base", "base ← RL"), "1.5B test")),
-        "base ← RL, 3B": (own, _of_accuracy(own, ("base ← base", "base ← RL"), "3B test")),
-        "AIME25": ("Appendix A.7", str(possible_mcnemar(17, 21, 30))),
-        "unsolved questions": ("Section 3", f"0 of 256 leaves a rate of up to {zero_success_bound(256):.4f} for one question, "
+        "accuracy, 1.5B": ("Table 3", lambda: _of_accuracy("Table 3", one, "accuracy")), "accuracy, 3B": ("Table 3", lambda: _of_accuracy("Table 3", three, "accuracy")),
+        "majority, 1.5B": ("Table 3", lambda: _of_shares(one, "maj@256")), "majority, 3B": ("Table 3", lambda: _of_shares(three, "maj@256")),
+        "capability, 1.5B": ("Figure 2", lambda: _of_figure_2()), "capability, 3B": ("Table 3", lambda: _of_shares(three, "pass@256")),
+        "capability, 3B train": ("Table 3", lambda: _of_shares(("3B train base", "3B train RL"), "pass@256", "train")),
+        "the hardest change": ("Figure 1", lambda: _of_change("[1–4]")), "the hardest move": ("Figure 2", lambda: _of_row("[1–4]")),
+        "the less difficult move": ("Figure 2", lambda: _of_row("[65–128]")),
+        "base ← base": (own, lambda: _of_accuracy(own, ("base", "base ← base"), "1.5B test")),
+        "base ← RL": (own, lambda: _of_accuracy(own, ("base ← base", "base ← RL"), "1.5B test")),
+        "base ← RL, 3B": (own, lambda: _of_accuracy(own, ("base ← base", "base ← RL"), "3B test")),
+        "AIME25": ("Appendix A.7", lambda: str(possible_mcnemar(17, 21, 30))),
+        "unsolved questions": ("Section 3", lambda: f"0 of 256 leaves a rate of up to {zero_success_bound(256):.4f} for one question, "
                                f"{zero_success_bound(256, questions=unsolved):.4f} for the worst of figure 2's {unsolved}"),
-        "false positives": ("Section 3", f"a verifier that accepts 1 wrong answer in 1,000 makes {guess_pass_at_k(.001, 256):.1%} of unsolvable questions look solved at k = 256")}
+        "false positives": ("Section 3", lambda: f"a verifier that accepts 1 wrong answer in 1,000 makes {guess_pass_at_k(.001, 256):.1%} of unsolvable questions look solved at k = 256")}
 
 # %% ../nbs/api/12_published.ipynb #9d117a53
 def reanalyses() -> pd.DataFrame:
     "What the published numbers allow, a row a question: name, place in paper A, what comes out."
-    return pd.DataFrame([dict(name=name, place=place, found=found) for name, (place, found) in _reanalyses().items()])
+    return pd.DataFrame([dict(name=name, place=place, found=reanalysed(name)) for name, (place, _) in _reanalyses().items()])
 
+@cache
 def reanalysed(
     name: str, # of a row of `reanalyses`, or "" for none
 ) -> str:
     "What the published numbers allow for one question, in words; an unknown name is refused."
     if name and name not in _reanalyses(): raise UserError(f"no re-analysis {name!r}; there are: {', '.join(_reanalyses())}")
-    return _reanalyses()[name][1] if name else ""
+    return _reanalyses()[name][1]() if name else ""

@@ -9,13 +9,14 @@ __all__ = ['ARRAYS', 'Responses', 'tabulate', 'answer_codes', 'without_errors', 
 # %% ../nbs/api/10_responses.ipynb #64154894
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .artifacts import replacing
-from .estimators import answer_entropy, mean_interval
+from .estimators import answer_entropy, maj_at_k, mean_interval
 from .project import UserError
 from .tasks.base import ERROR, RIGHT, Question
 
@@ -41,6 +42,11 @@ class Responses:
     def counts(self) -> np.ndarray:
         "Right answers to each question [N]."
         return self.right.sum(1)
+
+    @cached_property
+    def majority(self) -> np.ndarray:
+        "maj@n of each question, ties in expectation [N]."
+        return maj_at_k(self.answers, self.right)
 
     @property
     def verified_counts(self) -> np.ndarray:

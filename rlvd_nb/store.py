@@ -22,9 +22,8 @@ from tqdm import tqdm
 
 from .artifacts import address, checksum, disk_errors, locked, replacing, set_aside, write_json
 from .grading import grade_pairs
-from .models import fingerprint, load, load_tokenizer
+from .models import fingerprint, load, rendered
 from .project import UserError
-from .prompts import render
 from .sampling import Request, Sampler, SamplingParams, before_stop
 from .tasks.base import Grade, Question, Task
 from .vllm_sampler import VllmSampler, build, stop_engine, unavailable
@@ -214,8 +213,7 @@ def respond(
     "Graded responses, sampled now as far as they are not stored."
     if n < 1: raise UserError(f"n must be 1 or more responses a question, not {n}")
     if not questions: raise UserError("no questions to sample responses for")
-    tokenizer = load_tokenizer(model) if template == "chat" else None
-    prompts = [render(q.prompt, template, tokenizer) for q in questions]
+    prompts = rendered(model, [q.prompt for q in questions], template)
     engine = chosen_engine(engine)
     key = sample_key(model, params, engine)
     folder = address("samples", key)
