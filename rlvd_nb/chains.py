@@ -172,14 +172,14 @@ class Item:
 
 class Parts(ABC):
     "What a domain brings; `levels` are asked for in turn, so in equal shares."
-    untrusted, values, answers = False, frozenset(), frozenset() # words that can be a value, an answer
+    untrusted, quick, values, answers = False, True, frozenset(), frozenset() # words that can be a value, an answer
 
     def __init__(
         self,
         config: ChainConfig, # its parameters
         levels: Sequence,    # what `draw` takes
     ):
-        self.config, self.levels = config, levels
+        self.config, self.levels, self.drawn = config, levels, {}
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, level) -> Item: "An item of this level."
@@ -205,7 +205,12 @@ class ChainDomain(Parts):
         return self.walk(item, np.random.default_rng(0), 1, 0)
 
     def questions(self, split: str) -> list[Question]:
-        "The questions of a split, levels in turn, always the same and in the same order."
+        "The questions of a split, levels in turn, always the same and in the same order; drawn once."
+        if split not in self.drawn: self.drawn[split] = self.draw_questions(split)
+        return list(self.drawn[split])
+
+    def draw_questions(self, split: str) -> list[Question]:
+        "The questions of a split, drawn now."
         if split not in ("train", "test"): raise UserError(f"{self.name} has the splits train and test, not {split!r}")
         wanted = getattr(self.config, f"{split}_questions")
         rng, found = np.random.default_rng(derive_seed(self.name, split, self.config.seed)), {}

@@ -76,7 +76,7 @@ class Run:
         self.settings, self.section = settings(section, profile, **given), section
         changed = {name: value for name, value in vars(self.settings).items() if value != getattr(default, name)}
         label = f"{Path(self.settings.model).name}-{self.settings.task}-{digest(changed)[:6]}" if changed else ""
-        self.folder, self.inputs, self._questions, self._written = figures_dir(profile, label), {}, {}, {}
+        self.folder, self.inputs, self._questions, self._written, self._tasks = figures_dir(profile, label), {}, {}, {}, {}
         pd.set_option("display.max_colwidth", 200)  # responses and claims are to be read whole
         print(f"section {section}, {profile} setting{f' with {changed}' if changed else ''}; figures and tables go to {self.folder}")
 
@@ -89,9 +89,9 @@ class Run:
     def task(self) -> Task:
         "The task, with the options that the profile has for it; an option `task` lets a name stand for another task with these options."
         options = {"task": self.settings.task} | self.settings.tasks.get(self.settings.task, {})
-        task = load_task(options.pop("task"), **options)
-        self.inputs["task"] = task.source()
-        return task
+        if (key := digest(options)) not in self._tasks: self._tasks[key] = load_task(options.pop("task"), **options)
+        self.inputs["task"] = self._tasks[key].source()
+        return self._tasks[key]  # one for all copies of this run, as it remembers what it has drawn
 
     def questions(self, split: str) -> list[Question]:
         "The questions of a split that this run takes; those whose gold answer does not verify itself are named and left out."

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NAME', 'SAMPLE_COLUMNS', 'PAIR', 'VERDICT_COLUMNS', 'PIECE', 'PATIENCE', 'ENGINES', 'add_part', 'read_parts',
-           'missing', 'fill', 'add_verdicts', 'in_pieces', 'looked_up', 'verdicts', 'chosen_engine', 'sample_key',
-           'sampler_for', 'respond']
+           'missing', 'fill', 'with_grades', 'add_verdicts', 'in_pieces', 'looked_up', 'verdicts', 'chosen_engine',
+           'sample_key', 'sampler_for', 'respond']
 
 # %% ../nbs/api/06_store.ipynb #2e9f0768
 import time, uuid
@@ -110,6 +110,15 @@ PAIR = ["question_id", "completion"]
 VERDICT_COLUMNS = [*PAIR, "verdict", "answer", "chain", "step", "fault"]
 PIECE, PATIENCE = 20_000, 30 # pairs, and seconds, after which what is graded is written
 
+def with_grades(
+    pairs: pd.DataFrame,     # PAIR
+    grades: Sequence[Grade], # one a row
+) -> pd.DataFrame:
+    "The pairs with their verdicts, VERDICT_COLUMNS."
+    fields = pd.DataFrame([astuple(grade) for grade in grades], columns=VERDICT_COLUMNS[len(PAIR):])
+    rows = pd.concat([pairs.reset_index(drop=True), fields], axis=1)
+    return rows.astype({"step": "Int16", "chain": "boolean", "answer": "string", "fault": "string"})
+
 def add_verdicts(
     folder: Path,                   # the table
     pairs: pd.DataFrame,            # PAIR, all that are being graded
@@ -117,9 +126,7 @@ def add_verdicts(
 ) -> None:
     "Write verdicts as a part."
     places, grades = zip(*graded)
-    fields = pd.DataFrame([astuple(grade) for grade in grades], columns=VERDICT_COLUMNS[len(PAIR):])
-    rows = pd.concat([pairs.iloc[list(places)].reset_index(drop=True), fields], axis=1)
-    add_part(folder, rows.astype({"step": "Int16", "chain": "boolean", "answer": "string", "fault": "string"}))
+    add_part(folder, with_grades(pairs.iloc[list(places)], grades))
 
 @contextmanager
 def in_pieces(
@@ -153,7 +160,10 @@ def verdicts(
     questions: Sequence[Question], # what was asked
     pairs: pd.DataFrame,           # what to grade: distinct rows of question_id and completion
 ) -> pd.DataFrame:
-    "The pairs with their verdicts, graded now as far as they are not stored."
+    "The pairs with their verdicts, graded now as far as they are not stored; a grader that is quicker than the store is asked every time."
+    by_id = {q.id: q for q in questions}
+    asked = lambda rows: [(by_id[i], text) for i, text in rows[PAIR].itertuples(index=False)]
+    if getattr(task, "quick", False): return with_grades(pairs[PAIR], grade_pairs(task, asked(pairs)))
     key = dict(task=task.source(), version=task.version)
     folder = address("verdicts", key)
     with locked(folder):
@@ -161,9 +171,8 @@ def verdicts(
         new = graded.loc[graded["verdict"].isna(), PAIR]
         if new.empty: return graded
         write_json(folder / "key.json", key)
-        by_id = {q.id: q for q in questions}
         with in_pieces(lambda piece: add_verdicts(folder, new, piece)) as keep:
-            grade_pairs(task, [(by_id[i], text) for i, text in new.itertuples(index=False)], progress=True, keep=keep)
+            grade_pairs(task, asked(new), progress=True, keep=keep)
         return looked_up(pairs, folder)
 
 # %% ../nbs/api/06_store.ipynb #4c7d39c7

@@ -1,5 +1,5 @@
 """Samples are made once, survive a kill, and are never used when damaged."""
-import os, signal, subprocess, sys, time
+import os, shutil, signal, subprocess, sys, time
 from pathlib import Path
 
 import pandas as pd
@@ -52,12 +52,25 @@ def test_damage_is_found_and_made_again(store, model, harm, capsys):
     assert len(list(part.parent.glob("*.damaged-*"))) == 1
 
 
-def test_damaged_verdicts_are_made_again(store, model):
-    questions = TASK.questions("test")[:5]
-    before = respond(model, TASK, questions, 4, PARAMS)
+def test_damaged_verdicts_are_made_again(store, tmp_path):
+    pairs = pd.DataFrame(dict(question_id="q-a", completion=["a", "b"]))
+    grade = lambda: verdicts(trap_task.Slow(tmp_path / "log", False, 0), [trap_task.question("a")], pairs)
+    before = grade()
     part, = store.glob("store/verdicts/*/*.parquet")
     part.write_bytes(part.read_bytes()[:-9])
-    assert respond(model, TASK, questions, 4, PARAMS).equals(before)
+    assert grade().equals(before) and (tmp_path / "log").read_text() == "a\nb\n" * 2
+
+
+def test_a_quick_grader_is_not_asked_to_remember(store):
+    questions = TASK.questions("test")[:2]
+    pairs = pd.DataFrame(dict(question_id=[q.id for q in questions], completion=[f" {questions[0].gold} .", "Nobody"]), index=[7, 3])
+    TASK.quick = False
+    try: kept, read = verdicts(TASK, questions, pairs), verdicts(TASK, questions, pairs)
+    finally: del TASK.quick
+    shutil.rmtree(store / "store" / "verdicts")
+    now = verdicts(TASK, questions, pairs)
+    assert not (store / "store" / "verdicts").exists()
+    pd.testing.assert_frame_equal(now, kept), pd.testing.assert_frame_equal(kept, read)
 
 
 KILLED = """

@@ -444,7 +444,7 @@ def familiar_questions(
 # %% ../../nbs/api/02_tasks.kinship.ipynb #2755bd89
 class Kinship:
     "Questions about paths through a world of people, with an exact check of every step."
-    name, version, untrusted, reflection = "kinship", "1", False, (CHECK,)
+    name, version, untrusted, quick, reflection = "kinship", "1", False, True, (CHECK,)
 
     def __init__(
         self,

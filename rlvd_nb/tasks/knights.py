@@ -357,19 +357,21 @@ def pretraining_text(
 # %% ../../nbs/api/02_tasks.knights.ipynb #a58564d5
 class Knights:
     "Puzzles in few words, with an exact check of every step, and a teacher who solves them."
-    name, version, untrusted = "knights", "1", False
+    name, version, untrusted, quick = "knights", "1", False, True
 
     def __init__(
         self,
         config: PuzzleConfig, # every parameter
     ):
         self.config, self.max_tokens = config, config.longest + 2  # a chain, its end, and one word to spare
+        self.drawn = {}  # questions by split
         self.starts = list(NAMES[:config.names])
         self.vocabulary = ["?", CHECK, THINK, ":", ";", *(step for step in STEPS if step != CHECK), "clash", "not", *JOINS, *ROLES, *TRUTHS, *self.starts]
 
     def questions(self, split: str) -> list[Question]:
         "The questions of a split, \"train\" or \"test\"."
-        return draw_questions(self.config, split)
+        if split not in self.drawn: self.drawn[split] = draw_questions(self.config, split)
+        return list(self.drawn[split])
 
     def grade(self, question: Question, completion: str) -> Grade:
         "Judge the answer and every step on the way to it."
