@@ -202,11 +202,11 @@ def _curves(found: Comparison, names: tuple[str, str]) -> str:
 def _moves(found: Comparison, names: tuple[str, str]) -> str:
     "Transitions in words and as a picture."
     text = f"Questions by bin of {names[0]} (rows) and {names[1]} (columns), observed (expected if A were only sampled again). A frame marks p < 0.05."
-    return _listed(told_moves(found.transitions)) + _picture(transition_matrices({names[1]: found.transitions}), text)
+    return _listed(told_moves(found.transitions)) + _picture(transition_matrices({names[1]: found.transitions}, names[0]), text)
 
 def _bins(found: Comparison, names: tuple[str, str]) -> str:
     "Changes by bin as a picture and a table."
-    drawn = _picture(changes_by_bin({"which is A": found.by_bin}, names[1]), "Change of the success rate by bin, beside what a second draw of A would show.")
+    drawn = _picture(changes_by_bin({"A": found.by_bin}, names[1], names[0]), "Change of the success rate by bin, beside what a second draw of A would show.")
     return drawn + _tabled(found.by_bin.dropna(axis=1, how="all"))
 
 # %% ../nbs/api/14_compare.ipynb #a0744f84

@@ -87,6 +87,7 @@ def _powers(ks) -> list[int]: return [i for i, k in enumerate(ks) if (int(k) & (
 def changes_by_bin(
     panels: dict[str, pd.DataFrame], # by split, `change_by_bin`'s table
     name: str = "RLVR",              # the model whose change it is
+    base: str = "the base model",    # the one whose counts make the bins
 ):
     "Mean change of the success rate by base bin (Figures 1 and 8 of paper A), with intervals and the null."
     figure, axes = plt.subplots(1, len(panels), figsize=(WIDE, 2.5), sharey=True, layout="constrained", squeeze=False)
@@ -98,7 +99,7 @@ def changes_by_bin(
         axis.bar(at + .18, 100 * control, .3, fill=False, edgecolor="#6b6b6b", linestyle="--", label="nothing changed")
         axis.axhline(0, color="black", linewidth=.6)
         axis.set_xticks(at, [f"{label}\nn={count}" for label, count in zip(table["bin"], table["questions"])])
-        axis.set_xlabel(f"right answers of the base model; {split}")
+        axis.set_xlabel(f"right answers of {base}; {split}")
         if len(table) > 6: axis.tick_params(axis="x", labelsize=5.5, rotation=35)
     axes[0][0].set_ylabel("change of success rate (points)")
     axes[0][0].legend()
@@ -108,6 +109,7 @@ def changes_by_bin(
 @styled
 def transition_matrices(
     panels: dict[str, Transitions], # by what is compared with the base model's bins
+    base: str = "the base model",   # the one whose counts make the rows
 ):
     "Questions by bin before (rows) and after (columns), observed and expected under the null (Figures 2 and 9 of paper A)."
     rows, columns = -(-len(panels) // 2), min(2, len(panels))
@@ -121,7 +123,7 @@ def transition_matrices(
         axis.set_yticks(range(len(table.labels)), [f"{label} n={total}" for label, total in zip(table.labels, table.observed.sum(1))])
         axis.set(xlabel=f"right answers: {title}")
         axis.spines[:].set_visible(False)
-    for row in axes: row[0].set_ylabel("right answers of the base model")
+    for row in axes: row[0].set_ylabel(f"right answers of {base}")
     return figure
 
 def _cell(axis, table: Transitions, i: int, j: int) -> None:
