@@ -49,9 +49,10 @@ class PreallocatedLayer(DynamicLayer):
     def __init__(
         self,
         capacity: int, # tokens of prompt and response together
+        spare: list,   # shared by all layers: the tensor that was left last, for the next selection to fill
     ):
         super().__init__()
-        self.capacity, self.length = capacity, 0
+        self.capacity, self.length, self.spare = capacity, 0, spare
 
     def update(self, keys, values, *args, **kwargs):
         "Write the new tokens; give all so far."
@@ -75,9 +76,11 @@ class PreallocatedLayer(DynamicLayer):
 
     def batch_select_indices(self, indices):
         "Go on with these rows, which may repeat."
-        chosen = [self._empty(len(indices), room) for room in self.room]
-        for new, room in zip(chosen, self.room): new[:, :, :self.length] = room[indices, :, :self.length]
-        self.room = chosen
+        for i, room in enumerate(self.room):
+            fits = self.spare and len(self.spare[0]) >= len(indices)
+            chosen = self.spare[0][:len(indices)] if fits else self._empty(len(indices), room)
+            torch.index_select(room[:, :, :self.length], 0, indices, out=chosen[:, :, :self.length])
+            self.room[i], self.spare[:] = chosen, [room]
         self._show()
 
 def new_cache(
@@ -87,7 +90,8 @@ def new_cache(
     "A preallocated cache; the library's own where the model does not attend to everything (sliding windows, recurrence)."
     text = model.config.get_text_config()
     if set(getattr(text, "layer_types", None) or ["full_attention"]) != {"full_attention"}: return DynamicCache(config=text)
-    return Cache(layers=[PreallocatedLayer(capacity) for _ in range(text.num_hidden_layers)])
+    spare = []  # memory that is new to the process is many times slower to write than memory that it has held
+    return Cache(layers=[PreallocatedLayer(capacity, spare) for _ in range(text.num_hidden_layers)])
 
 # %% ../nbs/api/05_transformers_sampler.ipynb #3f284341
 def stopped(
