@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STARTS', 'WARM_UPS', 'Answers', 'domain_run', 'domains_of', 'base_of_domains', 'toy_lessons', 'few_of', 'snapshots',
-           'few_name', 'WarmUp', 'warm_ups', 'answer_all', 'made_side_by_side', 'answers_of', 'floors', 'told_floors',
-           'change', 'cross_domain', 'lesson_sizes', 'told_change', 'curves', 'efficiency', 'warm_up_evidence',
-           'half_way']
+           'few_name', 'WarmUp', 'warm_ups', 'answer_all', 'made_side_by_side', 'answers_of', 'guess_rate', 'floors',
+           'told_floors', 'change', 'cross_domain', 'lesson_sizes', 'told_change', 'told_taken', 'curves', 'efficiency',
+           'warm_up_evidence', 'half_way']
 
 # %% ../nbs/api/13_warmup.ipynb #e061e45e
 import copy
@@ -27,7 +27,7 @@ from .replicates import intervals
 from .responses import Responses
 from .run import Run, rlvr_of, tabulated
 from .students import student_of, taught, teacher_of
-from .tasks.base import RIGHT, check_disjoint
+from .tasks.base import RIGHT, Task, check_disjoint
 from .trials import side_by_side
 
 # %% ../nbs/api/13_warmup.ipynb #40af50b5
@@ -227,16 +227,25 @@ def answers_of(
     return found
 
 # %% ../nbs/api/13_warmup.ipynb #15cf8470
+def guess_rate(
+    task: Task,           # of the domain
+    responses: Responses, # of the base model
+) -> float:
+    "Accuracy in percent of the better guesser: of the base model's own answers to other questions, or of all answers that a question allows."
+    own = marginal_guess(responses.answers, responses.gold).mean()
+    drawn = np.mean([task.chance(question) for question in responses.questions]) if hasattr(task, "chance") else 0
+    return 100 * max(own, drawn)
+
 def floors(
-    answers: Answers,       # of the base model at least
-    domains: Sequence[str], # where
-    seed: int = 0,          # of the bootstrap
+    cohort: Sequence[WarmUp], # one a seed
+    answers: Answers,         # of the base model at least
+    seed: int = 0,            # of the bootstrap
 ) -> pd.DataFrame:
-    "A row a domain: the base model's accuracy with its interval, what guessing from its own answers would give, and whether it stands clear of that."
+    "A row a domain: the base model's accuracy with its interval, what guessing would give, and whether it stands clear of that."
     rows = []
-    for domain in domains:
-        found = intervals(np.stack([100 * each.right.mean(1) for each in answers["base", domain]]), seed)
-        guess = 100 * np.mean([marginal_guess(each.answers, each.gold).mean() for each in answers["base", domain]])
+    for domain, each in cohort[0].domains.items():
+        found = intervals(np.stack([100 * responses.right.mean(1) for responses in answers["base", domain]]), seed)
+        guess = np.mean([guess_rate(each.task, responses) for responses in answers["base", domain]])
         rows.append(dict(domain=domain) | found | dict(guess=guess, above_guessing=bool(found["low"] > guess)))
     return pd.DataFrame(rows)
 
@@ -286,6 +295,13 @@ def told_change(
 ) -> str:
     "A change in words, in points."
     return f"{row['model']}, {row['domain']}: accuracy {row['change']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] to {row['accuracy']:.1f} %".replace("-", "−").replace("warm−up", "warm-up")
+
+def told_taken(
+    row: pd.Series, # of `cross_domain`: the warm-up on its own puzzles
+) -> str:
+    "Whether the warm-up was learned, which everything after it takes for granted."
+    moved = f"On the puzzles themselves the warm-up moved accuracy by {row['change']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}]".replace("-", "−").replace("warm−up", "warm-up")
+    return moved + (": it was learned." if row["low"] > 0 else ": **it is not shown to have been learned**, so the claims are tested here on a warm-up that taught little, and say nothing of one that works.")
 
 # %% ../nbs/api/13_warmup.ipynb #49583370
 def curves(

@@ -192,6 +192,10 @@ class Choice4(ChainDomain):
         chosen = item.options.index(at) if at in item.options else rng.integers(len(LETTERS))
         return steps, ((LETTERS if item.lettered else item.options)[chosen],)
 
+    def chance(self, question: Question) -> float:
+        "Chance that an option taken at random is the right one."
+        return 1 / len(LETTERS)
+
     def question(self, item: Choice) -> Question:
         "The question about one choice; it remembers how many facts it takes, and the worst kind of them."
         steps, (gold,) = self.truth(item)

@@ -381,6 +381,10 @@ class Knights:
         "A response that must be right."
         return f"so {question.gold}"
 
+    def chance(self, question: Question) -> float:
+        "Chance that a random assignment of roles is the right one."
+        return .5 ** question.info["people"]
+
     def text(self, seed: int) -> Iterator[tuple[str, str]]:
         "An endless stream of (prompt, response) to learn the domain from, about no question of either split."
         return pretraining_text(self.config, seed)
