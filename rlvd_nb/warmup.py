@@ -28,7 +28,7 @@ from .responses import Responses
 from .run import Run, rlvr_of, tabulated
 from .students import student_of, taught, teacher_of
 from .tasks.base import RIGHT, Task, check_disjoint
-from .trials import side_by_side
+from .trials import side_by_side, workers_wanted
 
 # %% ../nbs/api/13_warmup.ipynb #40af50b5
 def domain_run(
@@ -180,6 +180,7 @@ def warm_ups(
     seeds: int = 0, # how many; 0 takes the settings'
 ) -> list[WarmUp]:
     "One `WarmUp` a training seed; with workers, all they need is made side by side."
+    workers_wanted(run.settings.workers)
     copies = []
     for seed in range(run.settings.seed, run.settings.seed + (seeds or run.settings.seeds)):
         each = copy.copy(run)

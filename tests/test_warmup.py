@@ -69,13 +69,18 @@ def test_efficiency_by_hand():
 
 
 def test_section_06_by_the_command_line(shared_store, tmp_path):
-    done = command("rlvd", "section", "06", "--profile", "smoke", "-p", "steps=2", "-p", "seeds=1", "-p", "full_set=false", out=shared_store, timeout=400)
+    done = command("rlvd", "section", "06", "--profile", "smoke", "-p", "steps=2", "-p", "seeds=1", "-p", "full_set=false", "-p", "workers=2", out=shared_store, timeout=400)
     assert done.returncode == 0, done.stderr[-2000:]
     folder = next(line.rsplit(" ", 1)[1] for line in json.dumps([cell["outputs"] for cell in json.loads((shared_store / "report-smoke" / "06_warmup.ipynb").read_text())["cells"]
                   if cell["cell_type"] == "code"]).split("\\n") if "figures and tables go to" in line)
     from pathlib import Path
     names = {path.name for path in Path(folder).iterdir()}
     assert {"warmup_claims.csv", "warmup_cross_domain.png", "warmup_curves.csv", "warmup_efficiency.csv", "warmup_capability.csv"} <= names
+
+
+def test_workers_are_counted_before_anything_is_trained(store):
+    with pytest.raises(UserError, match="^workers must be 0"): warm_ups(Run("06", profile="smoke", workers=-1))
+    assert not (store / "store").exists()
 
 
 def test_paper_setting_on_real_records(store, data, tiny_qwen2, tmp_path, monkeypatch):
