@@ -91,13 +91,13 @@ def syllabus(
     about: int, # lessons about each fact
 ) -> Syllabus:
     "What can be taught at every dose; a task that names no missing facts, or too few questions about one, is refused."
+    if not hasattr(run.task, "missing"): raise UserError(f"task {run.task.name!r} does not say which facts a model lacks, so nothing can be dosed; take kinship")
     key = digest(dict(task=run.task.source(), seed=run.settings.seed, about=about, test=[question.id for question in run.questions("test")]))
     if key not in SYLLABI: SYLLABI[key] = _syllabus(run, about)
     return SYLLABI[key]
 
 def _syllabus(run: Run, about: int) -> Syllabus:
     task, seed = run.task, run.settings.seed
-    if not hasattr(task, "missing"): raise UserError(f"task {task.name!r} does not say which facts a model lacks, so nothing can be dosed; take kinship")
     facts = task.missing(run.questions("test"))
     if not facts: raise UserError("the test questions need no fact that the base model lacks: every dose would be the same")
     stated = []

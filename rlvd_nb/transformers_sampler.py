@@ -77,7 +77,7 @@ class PreallocatedLayer(DynamicLayer):
     def batch_select_indices(self, indices):
         "Go on with these rows, which may repeat."
         for i, room in enumerate(self.room):
-            fits = self.spare and len(self.spare[0]) >= len(indices)
+            fits = self.spare and len(self.spare[0]) >= len(indices) and self.spare[0].dtype == room.dtype  # autocast gives keys and values different ones
             chosen = self.spare[0][:len(indices)] if fits else self._empty(len(indices), room)
             torch.index_select(room[:, :, :self.length], 0, indices, out=chosen[:, :, :self.length])
             self.room[i], self.spare[:] = chosen, [room]

@@ -17,11 +17,9 @@ def no_hub(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     "Tests of one store run in one process, so that its smoke models are trained once."
-    for item in items:
-        if "shared_store" in item.fixturenames: item.add_marker(pytest.mark.xdist_group("shared store"))
+    if "shared_store" in item.fixturenames: item.add_marker(pytest.mark.xdist_group("shared store"))
 
 
 @pytest.fixture
