@@ -15,7 +15,7 @@ test: export OMP_NUM_THREADS ?= 1
 test: env  ## notebooks, the in-sync check, pytest
 	$(BIN)/nbdev_test --n_workers 2
 	$(BIN)/python tests/in_sync.py
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-vllm: export OMP_NUM_THREADS ?= 1
 test-vllm: env-vllm  ## a real vLLM engine on the CPU, in an environment of its own

@@ -17,11 +17,6 @@ def no_hub(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
-def pytest_itemcollected(item):
-    "Tests of one store run in one process, so that its smoke models are trained once."
-    if "shared_store" in item.fixturenames: item.add_marker(pytest.mark.xdist_group("shared store"))
-
-
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     "An empty store."
@@ -31,7 +26,7 @@ def store(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def shared_store(tmp_path_factory):
-    "A store that the tests of one session share, so that the smoke models are trained once."
+    "A store that the tests of one process share, so that it trains the smoke models once."
     return tmp_path_factory.mktemp("shared") / "out"
 
 
