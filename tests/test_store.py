@@ -61,16 +61,17 @@ def test_damaged_verdicts_are_made_again(store, tmp_path):
     assert grade().equals(before) and (tmp_path / "log").read_text() == "a\nb\n" * 2
 
 
-def test_a_quick_grader_is_not_asked_to_remember(store):
+def test_a_quick_grader_is_not_asked_to_remember(store, monkeypatch):
     questions = TASK.questions("test")[:2]
     pairs = pd.DataFrame(dict(question_id=[q.id for q in questions], completion=[f" {questions[0].gold} .", "Nobody"]), index=[7, 3])
-    TASK.quick = False
-    try: kept, read = verdicts(TASK, questions, pairs), verdicts(TASK, questions, pairs)
-    finally: del TASK.quick
+    with monkeypatch.context() as slow:
+        slow.setattr(TASK, "quick", False)
+        kept, read = verdicts(TASK, questions, pairs), verdicts(TASK, questions, pairs)
     shutil.rmtree(store / "store" / "verdicts")
     now = verdicts(TASK, questions, pairs)
     assert not (store / "store" / "verdicts").exists()
-    pd.testing.assert_frame_equal(now, kept), pd.testing.assert_frame_equal(kept, read)
+    pd.testing.assert_frame_equal(now, kept)
+    pd.testing.assert_frame_equal(kept, read)
 
 
 KILLED = """
