@@ -34,6 +34,7 @@ class PretrainConfig(BaseModel):
     weight_decay: float = Field(.01, ge=0)     # AdamW's
     checkpoint: int = Field(500, ge=1)         # steps between checkpoints
     seed: int = 0                              # of the text, its order and the initial weights
+    prompts: bool = Field(True, exclude_if=bool) # learn to write prompts, too; no is named where a model is kept, yes is not
 
 def pack(
     sequences: Sequence[Sequence[int]], # token ids
@@ -57,6 +58,7 @@ def packed_loss(
     ids,         # [rows, row] token ids
     part,        # [rows, row] number of the sequence, -1 where empty
     position,    # [rows, row] position in the sequence
+    learned=None, # [rows, row] whether it is learned to write this token; all when None
 ):
     "Mean cross-entropy of the next token, attention kept within each sequence."
     import torch
@@ -64,6 +66,7 @@ def packed_loss(
     mask = (part[:, :, None] == part[:, None, :]) & causal
     logits = model(input_ids=ids, attention_mask=mask[:, None], position_ids=position, use_cache=False).logits
     inside = (part[:, 1:] == part[:, :-1]) & (part[:, 1:] >= 0)
+    if learned is not None: inside &= learned[:, 1:]
     return torch.nn.functional.cross_entropy(logits[:, :-1][inside], ids[:, 1:][inside])
 
 def learning_rate(
@@ -112,16 +115,20 @@ def packed_text(
     config: PretrainConfig, # how much of it
     reader: str = "base",   # "base", or "teacher" for the text that a teacher learns from
 ):
-    "The text as three tensors: ids, sequence numbers, positions."
+    "The text as tensors: ids, sequence numbers, positions and, if prompts are not learned, what is."
     import torch
     stream = domain.text(config.seed) if reader == "base" else domain.teacher_text(config.seed)
-    read = word_reader(tokenizer)
-    sequences = [read(f"{prompt} {response}.") for prompt, response in islice(stream, config.texts)]
-    return tuple(torch.from_numpy(array) for array in pack(sequences, config.row))
+    read, texts = word_reader(tokenizer), list(islice(stream, config.texts))
+    sequences = [read(f"{prompt} {response}.") for prompt, response in texts]
+    packed = pack(sequences, config.row)
+    if not config.prompts:
+        asked = [len(read(prompt)) for prompt, _ in texts]
+        packed += (pack([[i >= length for i in range(len(ids))] for ids, length in zip(sequences, asked)], config.row)[0] > 0,)
+    return tuple(map(torch.from_numpy, packed))
 
 def train_packed(
     model,                  # trained in place
-    data,                   # ids, sequence numbers, positions
+    data,                   # as `packed_text` gives it
     config: PretrainConfig, # steps, rates
     work: Path,             # where checkpoints are kept
 ) -> list[float]:

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['STARTS', 'WARM_UPS', 'Answers', 'domain_run', 'domains_of', 'base_of_domains', 'toy_lessons', 'few_of', 'snapshots',
            'few_name', 'WarmUp', 'warm_ups', 'answer_all', 'made_side_by_side', 'answers_of', 'guess_rate', 'floors',
-           'told_floors', 'change', 'cross_domain', 'lesson_sizes', 'told_change', 'told_taken', 'curves', 'efficiency',
-           'warm_up_evidence', 'half_way']
+           'spectrum', 'told_floors', 'change', 'cross_domain', 'lesson_sizes', 'told_change', 'told_taken', 'curves',
+           'efficiency', 'warm_up_evidence', 'half_way']
 
 # %% ../nbs/api/13_warmup.ipynb #e061e45e
 import copy
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -77,8 +78,9 @@ def toy_lessons(
     "Responses to learn from, by the name of the warm-up: question_id and completion."
     s, asked = run.settings, run.questions("train")
     if s.teacher == "lab":
-        written = lambda *pattern: [f" {run.task.worked(q, s.seed, *pattern)}" for q in asked]
+        written = lambda *pattern: [f" {run.task.worked(q, derive_seed('worked', s.seed, i), *pattern)}" for i in range(s.responses) for q in asked]
         long, short = written(), written("direct")  # a domain's own choice of pattern is its teacher's
+        asked = asked * s.responses
     else:
         rows = taught(run, teacher_of(run), asked, base, only_right=not s.unfiltered)
         right = accepted(rows.assign(verdict=RIGHT) if s.unfiltered else rows, s.responses, s.seed)  # the paper keeps wrong chains too
@@ -86,14 +88,17 @@ def toy_lessons(
         asked, long = [by_id[i] for i in right["question_id"]], right["completion"].tolist()
         short = [run.task.gold_response(q) for q in asked]
     ids = [q.id for q in asked]
-    return dict(zip(WARM_UPS, (_lesson(ids, long), _lesson(ids, short), _lesson(ids, _elsewhere(long, s.seed)))))
+    return dict(zip(WARM_UPS, (_lesson(ids, long), _lesson(ids, short), _lesson(ids, _elsewhere(ids, long, s.seed)))))
 
 def _lesson(ids: list[str], completions: list[str]) -> pd.DataFrame: return pd.DataFrame(dict(question_id=ids, completion=completions))
 
-def _elsewhere(chains: list[str], seed: int) -> list[str]:
-    "Every chain at another place: a rotation of a random order has no fixed place."
-    order = np.random.default_rng(derive_seed("shuffled chains", seed)).permutation(len(chains))
-    moved = dict(zip(order.tolist(), np.roll(order, 1).tolist()))
+def _elsewhere(ids: list[str], chains: list[str], seed: int) -> list[str]:
+    "Every chain at another puzzle: in a random order of puzzles, all chains move on by the most that one puzzle has."
+    most, puzzles = max(Counter(ids).values()), list(dict.fromkeys(ids))
+    if 2 * most > len(ids): raise UserError(f"{most} of {len(ids)} chains belong to one puzzle, so they cannot all go to others; give chains of more puzzles")
+    place = dict(zip(puzzles, np.random.default_rng(derive_seed("shuffled chains", seed)).permutation(len(puzzles)).tolist()))
+    order = sorted(range(len(ids)), key=lambda i: place[ids[i]])
+    moved = dict(zip(order, np.roll(order, most).tolist()))
     return [chains[moved[i]] for i in range(len(chains))]
 
 # %% ../nbs/api/13_warmup.ipynb #8b91329d
@@ -248,6 +253,21 @@ def floors(
         found = intervals(np.stack([100 * responses.right.mean(1) for responses in answers["base", domain]]), seed)
         guess = np.mean([guess_rate(each.task, responses) for responses in answers["base", domain]])
         rows.append(dict(domain=domain) | found | dict(guess=guess, above_guessing=bool(found["low"] > guess)))
+    return pd.DataFrame(rows)
+
+def spectrum(
+    cohort: Sequence[WarmUp], # one a seed
+    answers: Answers,         # of the models
+    names: Sequence[str],     # models
+    seed: int = 0,            # of the bootstrap
+) -> pd.DataFrame:
+    "A row a domain, level of difficulty (of two questions or more) and model: accuracy in percent with its interval over questions and seeds."
+    rows = []
+    for domain in cohort[0].domains:
+        for name in names:
+            rates = np.stack([100 * responses.right.mean(1) for responses in answers[name, domain]])
+            levels = pd.Series([question.difficulty or "all" for question in answers[name, domain][0].questions])
+            rows += [dict(domain=domain, difficulty=level, model=name) | intervals(rates[:, levels == level], seed) for level, count in levels.value_counts(sort=False).sort_index().items() if count > 1]
     return pd.DataFrame(rows)
 
 def told_floors(

@@ -46,7 +46,7 @@ def test_controls_keep_puzzles_and_numbers(store):
     toy = domains_of(run)[run.settings.toy]
     lessons = toy_lessons(toy, store)
     ids = [lesson["question_id"].tolist() for lesson in lessons.values()]
-    assert ids[0] == ids[1] == ids[2]
+    assert ids[0] == ids[1] == ids[2] and len(ids[0]) == run.settings.responses * len(toy.questions("train"))
     long, shuffled = lessons["warm-up"]["completion"], lessons["shuffled chains"]["completion"]
     assert sorted(long) == sorted(shuffled)
     by_id = {q.id: q for q in toy.questions("train")}
