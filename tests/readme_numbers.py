@@ -23,7 +23,7 @@ def block() -> str:
     rl, again = moves.loc[("RLVR", second)], moves.loc[("base, second draw", second)]
     lines += ["", f"Of the {rl['questions']:.0f} hardest questions that the base model could solve (bin {second}), {rl['down']:.0f} fell to none after RLVR where "
               f"{rl['down_null']:.1f} would have if nothing had changed (a second draw of the unchanged base model: {again['down']:.0f}), "
-              f"and {rl['up']:.0f} rose where {rl['up_null']:.1f} would have (second draw: {again['up']:.0f}).", "", arms(), "", doses(), "", indicators(), "", ledger(), END]
+              f"and {rl['up']:.0f} rose where {rl['up_null']:.1f} would have (second draw: {again['up']:.0f}).", "", arms(), "", doses(), "", worlds(), "", indicators(), "", ledger(), END]
     return "\n".join(lines)
 
 
@@ -48,6 +48,21 @@ def doses() -> str:
     table = table.assign(pattern=table["effect"].str.split(": ").str[0])
     for pattern, part in table.groupby("pattern", sort=False): lines.append(f"| {pattern} | " + " | ".join(told(row) for _, row in part.iterrows()) + " |")
     return "\n".join(lines)
+
+
+def worlds() -> str:
+    "The central patterns in each world, and RLVR at every dose, from the run with more seeds and worlds."
+    folder = ROOT / "figures" / "full"
+    table, along = (pd.read_csv(folder / f"knowledge_{name}.csv") for name in ("worlds", "by_dose"))
+    told = lambda row: f"{row['change']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
+    capability = next(name for name in table["measure"] if name.startswith("pass@"))
+    cells = [(pattern, effect) for pattern in dict.fromkeys(table["pattern"]) for effect in dict.fromkeys(table["effect"])]
+    lines = [f"| {capability}, points | " + " | ".join(f"{pattern}: {effect}" for pattern, effect in cells) + " |", "|---" * (1 + len(cells)) + "|"]
+    for world, part in table[table["measure"] == capability].groupby("world"):
+        by = part.set_index(["pattern", "effect"])
+        lines.append(f"| world {world}, {part['seeds'].iloc[0]} seeds | " + " | ".join(told(by.loc[cell]) for cell in cells) + " |")
+    rlvr = along[(along["lessons"] == "RLVR") & (along["questions"] == "all") & (along["measure"] == capability)]
+    return "\n".join(lines) + f"\n\nRLVR on the questions of each dose changes {capability} by " + ", ".join(f"{told(row)} (dose {row['dose']:g})" for _, row in rlvr.iterrows()) + f" points, {rlvr['seeds'].iloc[0]} seeds."
 
 
 def indicators() -> str:
