@@ -58,12 +58,13 @@ def report_dir(
     return out_dir() / ("report" if profile == "lab" else f"report-{profile}")
 
 def figures_dir(
-    profile: str,      # smoke, lab or paper
+    profile: str,      # its name
     label: str = "",   # names a run that is not the profile's default, such as "gpt2-math500"
 ) -> Path:
-    "Folder of a run's figures and tables; only the lab's own run writes `figures/`."
+    "Folder of a run's figures and tables; only the lab's own runs write `figures/`, the one with more seeds and worlds a folder in it."
     if profile == "smoke": return Path(tempfile.gettempdir()) / f"rlvd_nb-smoke-{os.getuid()}" / (label or "lab")
     if profile == "lab" and not label: return root() / "figures"
+    if profile == "lab-full" and not label: return root() / "figures" / "full"
     return out_dir() / "figures" / "-".join(filter(None, [profile, label]))
 
 def data_dir() -> Path | None:
