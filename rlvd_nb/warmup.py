@@ -6,10 +6,10 @@
 __all__ = ['STARTS', 'WARM_UPS', 'Answers', 'domain_run', 'domains_of', 'base_of_domains', 'toy_lessons', 'few_of', 'snapshots',
            'few_name', 'WarmUp', 'warm_ups', 'answer_all', 'made_side_by_side', 'answers_of', 'guess_rate', 'floors',
            'spectrum', 'told_floors', 'change', 'cross_domain', 'lesson_sizes', 'told_change', 'told_taken', 'curves',
-           'efficiency', 'warm_up_evidence', 'half_way']
+           'by_amount', 'efficiency', 'warm_up_evidence', 'half_way']
 
 # %% ../nbs/api/13_warmup.ipynb #e061e45e
-import copy
+import copy, json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -110,11 +110,13 @@ def few_of(
     return domain_run(run, domain, run.settings.examples[domain])
 
 def snapshots(
-    folder: Path, # an RLVR model trained with snapshots
+    folder: Path, # a trained model
     start: Path,  # what it started from
 ) -> dict[int, Path]:
-    "RLVR step to the model at that step, the start as step 0."
-    return {0: start} | {int(path.name.split("-")[1]): path for path in sorted(folder.glob("step-*"), key=lambda p: int(p.name.split("-")[1]))}
+    "Training step to the model at that step, the start as step 0; only the last one besides, where no snapshots were kept."
+    kept = {int(path.name.split("-")[1]): path for path in folder.glob("step-*")}
+    last = json.loads((folder / "history.json").read_text())[-1]["step"]
+    return {0: start} | dict(sorted((kept or {last: folder}).items()))
 
 # %% ../nbs/api/13_warmup.ipynb #1f350993
 STARTS = ("base", "warm-up")                                  # of RLVR on few examples
@@ -177,6 +179,11 @@ class WarmUp:
         steps = snapshots(self.model(few_name(name, target)), self.model(name))
         return {step: self.responses(f"{name}, step {step}", folder, target, self.settings.curve_samples) for step, folder in steps.items()}
 
+    def amounts(self, domain: str) -> dict[int, Responses]:
+        "SFT step of the warm-up to responses on the domain's test questions, fewer samples a question."
+        steps = snapshots(self.model("warm-up"), self.base)
+        return {step: self.responses(f"warm-up, SFT step {step}", folder, domain, self.settings.curve_samples) for step, folder in steps.items()}
+
 # %% ../nbs/api/13_warmup.ipynb #85fa7d36
 Answers = dict[tuple[str, str], list[Responses]] # (model, domain) to responses, one a seed
 
@@ -202,7 +209,9 @@ def answer_all(
     "Train a model as far as it is not in the store, and draw every response that the section asks of it."
     run, name = job
     one, s = WarmUp(run), run.settings
-    for domain in one.domains: one.responses(name, one.model(name), domain)
+    for domain in one.domains:
+        one.responses(name, one.model(name), domain)
+        if name == "warm-up": one.amounts(domain)
     for target in s.targets:
         if name in STARTS: one.responses(name, one.model(name), target, s.capability_samples)
         for start in STARTS:
@@ -337,6 +346,17 @@ def curves(
             for step in each[0]:
                 values = np.stack([100 * found[step].right.mean(1) for found in each])
                 rows.append(dict(target=target, start=start, step=step, rollouts=step * cohort[0].settings.step_questions * cohort[0].settings.group) | intervals(values, seed))
+    return pd.DataFrame(rows)
+
+def by_amount(
+    cohort: Sequence[WarmUp], # one a seed
+    seed: int = 0,            # of the bootstrap
+) -> pd.DataFrame:
+    "A row a domain and SFT step of the warm-up: accuracy in percent with its interval over questions and seeds."
+    rows = []
+    for domain in cohort[0].domains:
+        each = [one.amounts(domain) for one in cohort]
+        rows += [dict(domain=domain, model="warm-up", step=step) | intervals(np.stack([100 * found[step].right.mean(1) for found in each]), seed) for step in each[0]]
     return pd.DataFrame(rows)
 
 def efficiency(
