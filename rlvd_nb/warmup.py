@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STARTS', 'WARM_UPS', 'Answers', 'domain_run', 'domains_of', 'base_of_domains', 'toy_lessons', 'few_of', 'snapshots',
            'few_name', 'WarmUp', 'warm_ups', 'answer_all', 'made_side_by_side', 'answers_of', 'guess_rate', 'floors',
-           'spectrum', 'told_floors', 'change', 'cross_domain', 'lesson_sizes', 'told_change', 'told_taken', 'curves',
-           'by_amount', 'efficiency', 'warm_up_evidence', 'half_way']
+           'spectrum', 'told_floors', 'change', 'cross_domain', 'lesson_sizes', 'told_change', 'told_taken',
+           'told_kept', 'curves', 'by_amount', 'efficiency', 'warm_up_evidence', 'half_way']
 
 # %% ../nbs/api/13_warmup.ipynb #e061e45e
 import copy, json
@@ -180,9 +180,11 @@ class WarmUp:
         return {step: self.responses(f"{name}, step {step}", folder, target, self.settings.curve_samples) for step, folder in steps.items()}
 
     def amounts(self, domain: str) -> dict[int, Responses]:
-        "SFT step of the warm-up to responses on the domain's test questions, fewer samples a question."
-        steps = snapshots(self.model("warm-up"), self.base)
-        return {step: self.responses(f"warm-up, SFT step {step}", folder, domain, self.settings.curve_samples) for step, folder in steps.items()}
+        "SFT step of the warm-up to responses on the domain's test questions, fewer samples a question between the first and the last."
+        _, *between, last = snapshots(self.model("warm-up"), self.base).items()
+        return ({0: self.responses("base", self.base, domain)}
+                | {step: self.responses(f"warm-up, SFT step {step}", folder, domain, self.settings.curve_samples) for step, folder in between}
+                | {last[0]: self.responses("warm-up", self.model("warm-up"), domain)})
 
 # %% ../nbs/api/13_warmup.ipynb #85fa7d36
 Answers = dict[tuple[str, str], list[Responses]] # (model, domain) to responses, one a seed
@@ -332,6 +334,14 @@ def told_taken(
     "Whether the warm-up was learned, which everything after it takes for granted."
     moved = f"On the puzzles themselves the warm-up moved accuracy by {row['change']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}]".replace("-", "−").replace("warm−up", "warm-up")
     return moved + (": it was learned." if row["low"] > 0 else ": **it is not shown to have been learned**, so the claims are tested here on a warm-up that taught little, and say nothing of one that works.")
+
+def told_kept(
+    rows: pd.DataFrame, # of `cross_domain`: the warm-up elsewhere
+) -> str:
+    "How much of the base model's accuracy the warmed model keeps elsewhere: one that kept little can lose little, whatever is done to it next."
+    kept = rows["accuracy"] / (rows["accuracy"] - rows["change"])
+    said = "Before any RLVR the warmed model has " + ", ".join(f"{share:.0%} of the base model's accuracy in {domain}" for share, domain in zip(kept, rows["domain"]))
+    return said + ("." if kept.min() > .5 else ": **it has forgotten what it has to keep**, so what is said of keeping more, and of gaining more, is said of a damaged model.")
 
 # %% ../nbs/api/13_warmup.ipynb #49583370
 def curves(
