@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['RISE', 'measures', 'estimate', 'guess_baseline', 'summary', 'differences', 'entropy_by_bin', 'BeforeAfter',
-           'empty_bins', 'points', 'told', 'told_moves', 'verdict', 'rlvr_verdicts', 'bullets']
+           'empty_bins', 'minus', 'points', 'told', 'told_moves', 'verdict', 'rlvr_verdicts', 'bullets']
 
 # %% ../nbs/api/11_evaluation.ipynb #925d89a3
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -143,11 +144,17 @@ def empty_bins(
 # %% ../nbs/api/11_evaluation.ipynb #731beaaf
 RISE = .02 # a rise of capability that would matter
 
+def minus(
+    text: str, # with numbers
+) -> str:
+    "The text with true minus signs before its numbers; hyphens stay."
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
+
 def points(
     value: float, # a share or a difference of shares
 ) -> str:
     "In percentage points, with its sign."
-    return f"{100 * value:+.1f} points".replace("-", "−")
+    return minus(f"{100 * value:+.1f} points")
 
 def told(
     row: pd.Series, # of `differences`
@@ -155,7 +162,7 @@ def told(
     "A difference in words: effect, interval, p."
     p = "p < 0.001" if row["p_holm"] < .001 else f"p = {row['p_holm']:.2g}"
     moved = "" if pd.isna(row["gained"]) else f"; {row['gained']} questions gained, {row['lost']} lost"
-    return f"{row['measure']} {points(row['difference'])} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], {p}{moved}".replace("-", "−")
+    return minus(f"{row['measure']} {points(row['difference'])} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], {p}{moved}")
 
 # %% ../nbs/api/11_evaluation.ipynb #4db2ed55
 def told_moves(

@@ -14,7 +14,7 @@ import pandas as pd
 
 from .comparison import bin_of, holm, paired_difference, seed_effect, two_way_bootstrap
 from .estimators import Band, mean_interval, pass_at_k_curve, simultaneous_band
-from .evaluation import measures, points
+from .evaluation import measures, minus, points
 from .project import UserError
 from .responses import Responses, subset
 
@@ -73,7 +73,7 @@ def told_arm(
     p = "p < 0.001" if row["p_holm"] < .001 else f"p = {row['p_holm']:.2g}"
     span = lambda low, high: f"[{100 * low:+.1f}, {100 * high:+.1f}]"
     alone = "" if np.isnan(row["seed_low"]) else f" ({span(row['seed_low'], row['seed_high'])} over {row['seeds']} seeds alone)"
-    return f"{row['arm']}: {row['measure']} {points(row['difference'])} {span(row['low'], row['high'])}{alone}, {p} after Holm".replace("-", "−")
+    return minus(f"{row['arm']}: {row['measure']} {points(row['difference'])} {span(row['low'], row['high'])}{alone}, {p} after Holm")
 
 # %% ../nbs/api/11_replicates.ipynb #367f7b65
 def seed_curve(

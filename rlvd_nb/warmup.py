@@ -21,6 +21,7 @@ import pandas as pd
 from .arms import accepted
 from .artifacts import made
 from .estimators import marginal_guess
+from .evaluation import minus
 from .mixture import Mixture
 from .models import LabModelConfig, fingerprint, locate
 from .project import UserError, configured, derive_seed
@@ -326,13 +327,13 @@ def told_change(
     row: pd.Series, # of `cross_domain`
 ) -> str:
     "A change in words, in points."
-    return f"{row['model']}, {row['domain']}: accuracy {row['change']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] to {row['accuracy']:.1f} %".replace("-", "−").replace("warm−up", "warm-up")
+    return minus(f"{row['model']}, {row['domain']}: accuracy {row['change']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] to {row['accuracy']:.1f} %")
 
 def told_taken(
     row: pd.Series, # of `cross_domain`: the warm-up on its own puzzles
 ) -> str:
     "Whether the warm-up was learned, which everything after it takes for granted."
-    moved = f"On the puzzles themselves the warm-up moved accuracy by {row['change']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}]".replace("-", "−").replace("warm−up", "warm-up")
+    moved = minus(f"On the puzzles themselves the warm-up moved accuracy by {row['change']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}]")
     return moved + (": it was learned." if row["low"] > 0 else ": **it is not shown to have been learned**, so the claims are tested here on a warm-up that taught little, and say nothing of one that works.")
 
 def told_kept(
@@ -340,7 +341,7 @@ def told_kept(
 ) -> str:
     "How much of the base model's accuracy the warmed model keeps elsewhere: one that kept little can lose little, whatever is done to it next."
     kept = rows["accuracy"] / (rows["accuracy"] - rows["change"])
-    said = "Before any RLVR the warmed model has " + ", ".join(f"{share:.0%} of the base model's accuracy in {domain}" for share, domain in zip(kept, rows["domain"]))
+    said = "Before any RLVR the warmed model has kept " + ", ".join(f"{share:.0%} ({domain})" for share, domain in zip(kept, rows["domain"])) + " of the base model's accuracy"
     return said + ("." if kept.min() > .5 else ": **it has forgotten what it has to keep**, so what is said of keeping more, and of gaining more, is said of a damaged model.")
 
 # %% ../nbs/api/13_warmup.ipynb #49583370
