@@ -340,7 +340,8 @@ def told_kept(
     rows: pd.DataFrame, # of `cross_domain`: the warm-up elsewhere
 ) -> str:
     "How much of the base model's accuracy the warmed model keeps elsewhere: one that kept little can lose little, whatever is done to it next."
-    kept = rows["accuracy"] / (rows["accuracy"] - rows["change"])
+    before = rows["accuracy"] - rows["change"]
+    kept = (rows["accuracy"] / before).where(before > 0, 1.)  # of nothing nothing can be lost
     said = "Before any RLVR the warmed model has kept " + ", ".join(f"{share:.0%} ({domain})" for share, domain in zip(kept, rows["domain"])) + " of the base model's accuracy"
     return said + ("." if kept.min() > .5 else ": **it has forgotten what it has to keep**, so what is said of keeping more, and of gaining more, is said of a damaged model.")
 
