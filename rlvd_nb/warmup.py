@@ -116,8 +116,8 @@ def snapshots(
 ) -> dict[int, Path]:
     "Training step to the model at that step, the start as step 0; only the last one besides, where no snapshots were kept."
     kept = {int(path.name.split("-")[1]): path for path in folder.glob("step-*")}
-    last = json.loads((folder / "history.json").read_text())[-1]["step"]
-    return {0: start} | dict(sorted((kept or {last: folder}).items()))
+    if not kept: kept = {json.loads((folder / "history.json").read_text())[-1]["step"]: folder}
+    return {0: start} | dict(sorted(kept.items()))
 
 # %% ../nbs/api/13_warmup.ipynb #1f350993
 STARTS = ("base", "warm-up")                                  # of RLVR on few examples
