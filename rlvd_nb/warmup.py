@@ -6,7 +6,7 @@
 __all__ = ['STARTS', 'WARM_UPS', 'Answers', 'domain_run', 'domains_of', 'base_of_domains', 'toy_lessons', 'few_of', 'snapshots',
            'few_name', 'WarmUp', 'warm_ups', 'answer_all', 'made_side_by_side', 'answers_of', 'guess_rate', 'floors',
            'spectrum', 'told_floors', 'change', 'cross_domain', 'lesson_sizes', 'told_change', 'told_taken',
-           'told_kept', 'curves', 'by_amount', 'efficiency', 'warm_up_evidence', 'half_way']
+           'told_kept', 'steps_of', 'curves', 'by_amount', 'efficiency', 'warm_up_evidence', 'half_way']
 
 # %% ../nbs/api/13_warmup.ipynb #e061e45e
 import copy, json
@@ -346,6 +346,14 @@ def told_kept(
     return said + ("." if kept.min() > .5 else ": **it has forgotten what it has to keep**, so what is said of keeping more, and of gaining more, is said of a damaged model.")
 
 # %% ../nbs/api/13_warmup.ipynb #49583370
+def steps_of(
+    each: Sequence[dict[int, Responses]], # training step to responses, one a seed
+    seed: int = 0,                        # of the bootstrap
+    **names: str,                         # further columns
+) -> list[dict]:
+    "A row a step: accuracy in percent with its interval over questions and seeds."
+    return [names | dict(step=step) | intervals(np.stack([100 * found[step].right.mean(1) for found in each]), seed) for step in each[0]]
+
 def curves(
     cohort: Sequence[WarmUp], # one a seed
     seed: int = 0,            # of the bootstrap
@@ -354,22 +362,17 @@ def curves(
     rows = []
     for target in cohort[0].settings.targets:
         for start in ("base", "warm-up"):
-            each = [one.curve(start, target) for one in cohort]
-            for step in each[0]:
-                values = np.stack([100 * found[step].right.mean(1) for found in each])
-                rows.append(dict(target=target, start=start, step=step, rollouts=step * cohort[0].settings.step_questions * cohort[0].settings.group) | intervals(values, seed))
-    return pd.DataFrame(rows)
+            rows += steps_of([one.curve(start, target) for one in cohort], seed, target=target, start=start)
+    table, s = pd.DataFrame(rows), cohort[0].settings
+    table.insert(3, "rollouts", table["step"] * s.step_questions * s.group)
+    return table
 
 def by_amount(
     cohort: Sequence[WarmUp], # one a seed
     seed: int = 0,            # of the bootstrap
 ) -> pd.DataFrame:
     "A row a domain and SFT step of the warm-up: accuracy in percent with its interval over questions and seeds."
-    rows = []
-    for domain in cohort[0].domains:
-        each = [one.amounts(domain) for one in cohort]
-        rows += [dict(domain=domain, model="warm-up", step=step) | intervals(np.stack([100 * found[step].right.mean(1) for found in each]), seed) for step in each[0]]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([row for domain in cohort[0].domains for row in steps_of([one.amounts(domain) for one in cohort], seed, domain=domain, model="warm-up")])
 
 def efficiency(
     table: pd.DataFrame, # as `curves` gives it
