@@ -14,7 +14,7 @@ paper: env  ## run the sections in the lab setting; figures/ and out/report/inde
 test: export OMP_NUM_THREADS ?= 1
 test: env  ## notebooks, the in-sync check, pytest
 	$(BIN)/nbdev_test --n_workers 2
-	$(BIN)/python tests/in_sync.py
+	$(BIN)/python tools/in_sync.py
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-vllm: export OMP_NUM_THREADS ?= 1

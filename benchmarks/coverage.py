@@ -10,8 +10,7 @@ import argparse, time
 import numpy as np
 import pandas as pd
 
-from rlvd_nb import comparison as c
-from rlvd_nb import estimators as e
+from rlvd_nb.stats import comparison as c, estimators as e
 
 N, SAMPLES = 500, 256    # questions and samples a question, as in the papers
 BETA, ZERO = (0.3, 0.5), 0.1 # spread of success rates: U-shaped, every tenth question impossible
@@ -118,7 +117,9 @@ def support(rng, seed):
              "net": (ONLY_B - ONLY_A) / (KEPT + ONLY_B + ONLY_A)}
     for questions in (100, 500):
         p = rates(rng, questions)
-        found = c.support_change(rng.binomial(SAMPLES, p), rng.binomial(SAMPLES, changed(p)), replicates=2000, seed=seed)
+        found = c.support_change(
+            rng.binomial(SAMPLES, p), rng.binomial(SAMPLES, changed(p)), replicates=2000, seed=seed
+        )
         for x in (found.retention, found.discovery, found.net):
             yield f"support {x.label}, {questions}", inside(x.low, x.high, truth[x.label])
 
@@ -140,8 +141,10 @@ def training_seeds(rng, seed):
             yield f"two_way_bootstrap, {seeds} seeds, {name}", inside(two.low, two.high, 0)
 
 
-STUDIES = {f.__name__: f for f in (proportions, means, bands, pairs, nulls, no_impossible_questions, support, extrapolation,
-                                   training_seeds)}
+STUDIES = {
+    f.__name__: f
+    for f in (proportions, means, bands, pairs, nulls, no_impossible_questions, support, extrapolation, training_seeds)
+}
 
 
 def study(run, repeats: int, start: int = 0) -> pd.DataFrame:

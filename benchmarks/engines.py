@@ -25,10 +25,10 @@ def tiny() -> Path:
 
 def main(folder: str = "", questions: int = 32, samples: int = 16) -> None:
     import torch
-    from rlvd_nb.models import best_device, load
-    from rlvd_nb.sampling import Request, SamplingParams
-    from rlvd_nb.transformers_sampler import TransformersSampler
-    from rlvd_nb.vllm_sampler import VllmSampler, build, stop_engine
+    from rlvd_nb.models.checkpoints import best_device, load
+    from rlvd_nb.models.sampling import Request, SamplingParams
+    from rlvd_nb.models.transformers_sampler import TransformersSampler
+    from rlvd_nb.models.vllm_sampler import VllmSampler, build, stop_engine
     folder = Path(folder) if folder else tiny()
     requests = [Request(PROMPTS[i % 2].format(i), 0, int(samples)) for i in range(int(questions))]
     model, tokenizer = load(folder)
@@ -43,10 +43,16 @@ def main(folder: str = "", questions: int = 32, samples: int = 16) -> None:
             rows.append(dict(engine=name, rate=made / (time.perf_counter() - start)))
     stop_engine()
     rate = pd.DataFrame(rows).groupby("engine")["rate"].agg(["min", "median", "max"]).round(0)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {len(requests)} prompts × {samples} samples of up to {LENGTH} tokens, "
-          f"{best_device()}, {torch.get_num_threads()} threads; tokens/s over {ROUNDS} rounds (starting and warming both: {warm:.0f} s)")
+    print(
+        f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {len(requests)} prompts × {samples}"
+        f" samples of up to {LENGTH} tokens, {best_device()}, {torch.get_num_threads()} threads; tokens/s over {ROUNDS}"
+        f" rounds (starting and warming both: {warm:.0f} s)"
+    )
     print(rate.to_string())
-    print(f"ratio of medians, vLLM to transformers: {rate.loc[build(), 'median'] / rate.loc['transformers', 'median']:.2f}")
+    print(
+        "ratio of medians, vLLM to transformers:"
+        f" {rate.loc[build(), 'median'] / rate.loc['transformers', 'median']:.2f}"
+    )
 
 
 if __name__ == "__main__": main(*sys.argv[1:])

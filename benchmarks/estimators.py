@@ -10,8 +10,7 @@ import argparse, time
 import numpy as np
 import pandas as pd
 
-from rlvd_nb import comparison as c
-from rlvd_nb import estimators as e
+from rlvd_nb.stats import comparison as c, estimators as e
 
 
 def seconds(call, runs: int = 3) -> float:
@@ -68,7 +67,9 @@ def main():
         ("whole comparison", lambda: c.compare_counts(a, b, n, replicates=o.replicates, simulations=o.simulations),
          3 * loop + 3 * nulls),  # two curves and their difference; transitions, bins and support each simulate the null
     ]
-    print(f"{o.questions} questions x {n} samples, k = 1 to {n}, {o.replicates} replicates, {o.simulations} simulations")
+    print(
+        f"{o.questions} questions x {n} samples, k = 1 to {n}, {o.replicates} replicates, {o.simulations} simulations"
+    )
     timed = [(name, seconds(call), naive) for name, call, naive in rows]
     table = pd.DataFrame([(name, quick, naive, naive / quick) for name, quick, naive in timed],
                          columns=["what", "seconds", "naive loop", "ratio"])

@@ -13,12 +13,15 @@ from pathlib import Path
 import pandas as pd
 from math_verify import parse, verify
 
-from rlvd_nb.grading import distinct_work, default_workers, grade_pairs, verdict_counts
 from rlvd_nb.tasks.base import load_task
+from rlvd_nb.tasks.grading import default_workers, distinct_work, grade_pairs, verdict_counts
 
 BINS = {(0, 0): 14, (1, 4): 18, (5, 16): 34, (17, 64): 69, (65, 128): 78, (129, 256): 287} # right of 256 -> questions
-SPELLINGS = (lambda a: a, lambda a: a, lambda a: a.replace(r"\frac", r"\dfrac"), lambda a: f" {a} ", lambda a: a.replace(" ", ""),
-             lambda a: a.replace("(", r"\left(").replace(")", r"\right)") if r"\left" not in a else a)
+SPELLINGS = (
+    lambda a: a, lambda a: a, lambda a: a.replace(r"\frac", r"\dfrac"), lambda a: f" {a} ",
+    lambda a: a.replace(" ", ""),
+    lambda a: a.replace("(", r"\left(").replace(")", r"\right)") if r"\left" not in a else a,
+)
 BOX = re.compile(r"\\boxed\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}")
 
 def slip(rng, gold):
@@ -62,7 +65,11 @@ def compare(sample, verdicts, grades):
     "Where loop and grader disagree."
     rows = [dict(loop="right" if seen else "wrong", grade_pairs=grade.verdict) for seen, grade in zip(verdicts, grades)]
     table = pd.DataFrame(rows).value_counts().rename("responses").reset_index()
-    examples = [(q.gold, text[-70:], row) for (q, text), row in zip(sample, rows) if (row["loop"] == "right") != (row["grade_pairs"] == "right")]
+    examples = [
+        (q.gold, text[-70:], row)
+        for (q, text), row in zip(sample, rows)
+        if (row["loop"] == "right") != (row["grade_pairs"] == "right")
+    ]
     return table, examples
 
 def main():
@@ -85,13 +92,29 @@ def main():
     verdicts, whole = before + after, (first + second) * len(pairs) / len(sample)
     print(f"{len(pairs):,} responses, {len(distinct_work(task, pairs)[0]):,} distinct (question, answer), "
           f"{sum(len(text) for _, text in pairs) / len(pairs):.0f} characters each; {verdict_counts(grades)}")
-    print(pd.DataFrame([
-        dict(what=f"loop, 1 process ({len(sample)} responses, extrapolated)", seconds=whole, per_response_ms=1e3 * whole / len(pairs), times=1.),
-        dict(what=f"grade_pairs, {given.workers} workers (all)", seconds=pooled, per_response_ms=1e3 * pooled / len(pairs), times=whole / pooled),
-    ]).round(2).to_string(index=False))
+    print(
+        pd.DataFrame([
+            dict(
+                what=f"loop, 1 process ({len(sample)} responses, extrapolated)", seconds=whole,
+                per_response_ms=1e3 * whole / len(pairs), times=1.0,
+            ),
+            dict(
+                what=f"grade_pairs, {given.workers} workers (all)", seconds=pooled,
+                per_response_ms=1e3 * pooled / len(pairs), times=whole / pooled,
+            ),
+        ])
+        .round(2)
+        .to_string(index=False)
+    )
     table, examples = compare(sample, verdicts, [grades[i] for i in chosen])
-    print(f"\nverdicts on the {len(sample)} responses of the loop; {len(examples)} differ in right or not\n{table.to_string(index=False)}")
-    print("loop right, grade_pairs unparsed: no closed box, and the loop took a number from somewhere; wrong: another base, or a decimal that is 0 to six places")
+    print(
+        f"\nverdicts on the {len(sample)} responses of the loop; {len(examples)} differ in right or"
+        f" not\n{table.to_string(index=False)}"
+    )
+    print(
+        "loop right, grade_pairs unparsed: no closed box, and the loop took a number from somewhere; wrong: another"
+        " base, or a decimal that is 0 to six places"
+    )
     for example in examples[:8]: print(example)
 
 if __name__ == "__main__": main()

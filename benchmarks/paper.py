@@ -15,7 +15,11 @@ def resident(pid: int) -> int:
         here = pids.pop()
         try:
             pages = int(Path(f"/proc/{here}/statm").read_text().split()[1])
-            pids += [int(child) for task in Path(f"/proc/{here}/task").iterdir() for child in (task / "children").read_text().split()]
+            pids += [
+                int(child)
+                for task in Path(f"/proc/{here}/task").iterdir()
+                for child in (task / "children").read_text().split()
+            ]
         except (FileNotFoundError, ProcessLookupError): continue  # it ended while we looked
         total += pages * os.sysconf("SC_PAGE_SIZE")
     return total
@@ -23,7 +27,10 @@ def resident(pid: int) -> int:
 
 def measured(profile: str, out: Path) -> dict:
     start, peak = time.perf_counter(), 0
-    process = subprocess.Popen([Path(sys.executable).with_name("rlvd"), "paper", "--profile", profile], env=os.environ | dict(RLVD_OUT=str(out)))
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("rlvd"), "paper", "--profile", profile],
+        env=os.environ | dict(RLVD_OUT=str(out)),
+    )
     while process.poll() is None:
         peak = max(peak, resident(process.pid))
         time.sleep(.2)

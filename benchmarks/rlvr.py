@@ -6,17 +6,20 @@ import os, statistics, sys, tempfile, time
 
 import pandas as pd
 
-from rlvd_nb import rlvr
-from rlvd_nb.models import LabModelConfig
-from rlvd_nb.pretraining import PretrainConfig, base_model
 from rlvd_nb.tasks.kinship import task as kinship
+from rlvd_nb.models.checkpoints import LabModelConfig
+from rlvd_nb.training.pretraining import PretrainConfig, base_model
+from rlvd_nb.training import rlvr
 
 DISTINCT = rlvr.distinct_rollouts
 
 
 def seconds(base, task, steps: int) -> float:
     start = time.perf_counter()
-    rlvr.grpo(base, task, task.questions("train"), rlvr.GrpoConfig(steps=steps, questions=64, group=16, max_tokens=22, learning_rate=1e-3, warmup=10))
+    rlvr.grpo(
+        base, task, task.questions("train"),
+        rlvr.GrpoConfig(steps=steps, questions=64, group=16, max_tokens=22, learning_rate=1e-3, warmup=10),
+    )
     return time.perf_counter() - start
 
 
@@ -30,7 +33,14 @@ def main(steps: int = 20) -> None:
                 os.environ["RLVD_OUT"], rlvr.distinct_rollouts = f"{folder}/{name}-{turn}", chosen
                 times[name].append(seconds(base, task, steps) / steps)
     step = {name: statistics.median(found) for name, found in times.items()}
-    print(pd.DataFrame([dict(learns_from=name, seconds_a_step=round(value, 3), times_as_fast=round(step["every rollout"] / value, 2)) for name, value in step.items()]).to_string(index=False))
+    print(
+        pd.DataFrame([
+            dict(
+                learns_from=name, seconds_a_step=round(value, 3), times_as_fast=round(step["every rollout"] / value, 2)
+            )
+            for name, value in step.items()
+        ]).to_string(index=False)
+    )
 
 
 if __name__ == "__main__": main(*map(int, sys.argv[1:]))

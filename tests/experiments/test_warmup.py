@@ -1,0 +1,135 @@
+"""Section 06: nothing leaks between domains, the controls keep what they say, and the paper's setting runs on real records."""
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import command
+from rlvd_nb.core.errors import UserError
+from rlvd_nb.tasks.base import load_task
+from rlvd_nb.tasks.mixture import Mixture
+from rlvd_nb.experiments.run import Run
+from rlvd_nb.experiments.warmup import (
+    answers_of, cross_domain, domain_run, domains_of, efficiency, toy_lessons, warm_ups)
+
+SMALL = dict(kinship=dict(entities=40, mark=True), tracing={}, choice=dict(things=20), knights={})
+DOMAINS = {name: load_task(name, train_questions=30, test_questions=30, **options) for name, options in SMALL.items()}
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_every_domain_can_be_learned_and_taught(name):
+    "Words in the vocabulary, right worked chains in every pattern asked for, a mark on those that are no bare answer."
+    domain, stream = DOMAINS[name], DOMAINS[name].text(0)
+    texts = [next(stream) for _ in range(300)]
+    assert {word for pair in texts for word in " ".join(pair).split()} <= set(domain.vocabulary)
+    assert all(prompt.split()[0] in domain.starts for prompt, _ in texts)
+    held_out = {q.prompt for split in ("train", "test") for q in domain.questions(split)}
+    assert not held_out & {prompt for prompt, _ in texts}
+    for question in domain.questions("train"):
+        chain, answer = domain.worked(question, 0), domain.worked(question, 0, "direct")
+        assert domain.grade(question, chain).chain and chain.startswith("think ")
+        assert domain.grade(question, answer).verdict == "right" and not answer.startswith("think ")
+    assert json.dumps(domain.text_source()) and "train_questions" not in json.dumps(domain.text_source())
+
+
+def test_the_domains_share_a_text():
+    mixture = Mixture(DOMAINS, dict.fromkeys(DOMAINS, .25))
+    stream = mixture.text(0)
+    starts = [next(stream)[0].split()[0] for _ in range(800)]
+    shares = {name: np.mean([start in domain.starts for start in starts]) for name, domain in DOMAINS.items()}
+    assert all(.2 < share < .3 for share in shares.values())
+    assert len(set(mixture.vocabulary)) == len(mixture.vocabulary)
+
+
+def test_controls_keep_puzzles_and_numbers(store):
+    run = Run("06", profile="smoke")
+    toy = domains_of(run)[run.settings.toy]
+    lessons = toy_lessons(toy, store)
+    ids = [lesson["question_id"].tolist() for lesson in lessons.values()]
+    assert ids[0] == ids[1] == ids[2] and len(ids[0]) == run.settings.responses * len(toy.questions("train"))
+    long, shuffled = lessons["warm-up"]["completion"], lessons["shuffled chains"]["completion"]
+    assert sorted(long) == sorted(shuffled)
+    by_id = {q.id: q for q in toy.questions("train")}
+    right = lambda lesson: np.mean(
+        [toy.task.grade(by_id[i], text).verdict == "right" for i, text in lesson.itertuples(index=False)]
+    )
+    assert right(lessons["warm-up"]) == right(lessons["answers only"]) == 1 > right(lessons["shuffled chains"])
+    assert all(
+        len(text.split()) < len(chain.split()) for text, chain in zip(lessons["answers only"]["completion"], long)
+    )
+
+
+def test_more_examples_than_the_pool_has(store):
+    run = Run("06", profile="smoke")
+    with pytest.raises(UserError, match="41 train questions asked for, task 'kinship' has 1 to 40"):
+        domain_run(run, "kinship", 41).questions("train")
+
+
+def test_efficiency_by_hand():
+    rows = [
+        ("base", 0, 10.0), ("base", 10, 20.0), ("base", 30, 30.0), ("warm-up", 0, 25.0), ("warm-up", 10, 31.0),
+        ("warm-up", 30, 40.0),
+    ]
+    table = efficiency(pd.DataFrame(rows, columns=["start", "step", "value"]).assign(target="t"))
+    assert table["steps_base"].item() == 30 and table["steps_warm_up"].item() == 10
+    assert table["area"].item() == pytest.approx(((15 + 11) / 2 * 10 + (11 + 10) / 2 * 20) / 30)
+
+
+def test_section_06_by_the_command_line(shared_store, tmp_path):
+    done = command(
+        "rlvd", "section", "06", "--profile", "smoke", "-p", "steps=2", "-p", "seeds=1", "-p", "full_set=false", "-p",
+        "workers=2", out=shared_store, timeout=400,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    folder = next(
+        line.rsplit(" ", 1)[1]
+        for line in json.dumps([
+            cell["outputs"]
+            for cell in json.loads((shared_store / "report-smoke" / "06_warmup.ipynb").read_text())["cells"]
+            if cell["cell_type"] == "code"
+        ]).split("\\n")
+        if "figures and tables go to" in line
+    )
+    from pathlib import Path
+    names = {path.name for path in Path(folder).iterdir()}
+    assert {
+        "warmup_claims.csv", "warmup_cross_domain.png", "warmup_curves.csv", "warmup_efficiency.csv",
+        "warmup_capability.csv",
+    } <= names
+
+
+def test_workers_are_counted_before_anything_is_trained(store):
+    with pytest.raises(UserError, match="^workers must be 0"): warm_ups(Run("06", profile="smoke", workers=-1))
+    assert not (store / "store").exists()
+
+
+def test_paper_setting_on_real_records(store, data, tiny_qwen2, tmp_path, monkeypatch):
+    "Real puzzles as the toy domain, chains from a file, MATH-500 as the target, a small checkpoint: from end to end."
+    monkeypatch.setenv("RLVD_DATA", str(data))
+    puzzles = load_task("knights_knaves", people=[3])
+    chains = [
+        dict(question_id=q.id, response=f"Let us think. {puzzles.gold_response(q)}")
+        for q in puzzles.questions("train")[:6]
+    ]
+    file = tmp_path / "chains.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in chains))
+    run = Run(
+        "06", profile="paper", model=str(tiny_qwen2), teacher=str(file), samples=2, test_questions=3,
+        engine="transformers", template="question",
+    )
+    run.settings.tasks |= {"knights_knaves": dict(people=[3], max_tokens=16), "math500": dict(max_tokens=16)}
+    run.settings.targets, run.settings.examples, run.settings.max_tokens = ["math500"], {"math500": 4}, 16
+    (
+        run.settings.steps, run.settings.checkpoint, run.settings.step_questions, run.settings.group,
+        run.settings.full_set,
+    ) = (2, 1, 2, 2, False)
+    run.settings.trl, run.settings.sft = {}, dict(epochs=1, batch=2, learning_rate=1e-4, warmup=0)
+    cohort = warm_ups(run)
+    answers = answers_of(cohort)
+    assert {name for name, _ in answers} == {
+        "base", "warm-up", "answers only", "shuffled chains", "base, RLVR on math500", "warm-up, RLVR on math500",
+    }
+    table = cross_domain(answers, {"warm-up": ("base", "warm-up")}, list(cohort[0].domains))
+    assert table["domain"].tolist() == ["knights_knaves", "math500"] and table["sd"].notna().all()
+    assert set(cohort[0].curve("base", "math500")) == {0, 1, 2}

@@ -1,0 +1,268 @@
+"""HumanEval+: which program a response holds, golds that are right, cheats that are wrong, files that say what is wrong with them."""
+import gzip, json, subprocess, sys
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from conftest import DATA, ROOT
+from rlvd_nb.core.errors import UserError
+from rlvd_nb.tasks.base import ERROR, RIGHT, UNPARSED, WRONG, check_disjoint, load_task
+from rlvd_nb.tasks.grading import check_golds, grade_pairs, verdict_counts
+from rlvd_nb.tasks.humaneval_plus import LONGEST, TRAIN, HumanEvalPlus, blocks, defines, load_rows, program, split_of
+from rlvd_nb.tasks.sandbox import available
+from rlvd_nb.tasks import humaneval_plus
+
+HERE, WHY = available()
+PROBLEM = (
+    'from typing import List\n\ndef helper(x): return x + 1\n\n\ndef add(xs: List[int]) -> int:\n    """ Add them.\n   '
+    ' >>> add([1, 2])\n    3\n    """\n'
+)
+PLUS = (
+    "import numpy as np\n\ndef assertion(out, exp, atol):\n    if out != exp: np.testing.assert_allclose(out, exp,"
+    " atol=1e-6)\n\ndef check(candidate):\n    inputs = [[[i, 1.5]] for i in range(300)]\n    results = [i + 1.5 for i"
+    " in range(300)]\n    for i, (inp, exp) in enumerate(zip(inputs, results)):\n        assertion(candidate(*inp),"
+    " exp, 0)\n"
+)
+
+
+def row(number=0, **changes):
+    return (
+        dict(
+            task_id=f"HumanEval/{number}", prompt=PROMPT, entry_point="add", canonical_solution="    return sum(xs)\n",
+            test=PLUS,
+        )
+        | changes
+    )
+
+
+PROMPT = PROBLEM
+
+
+def write(path, rows):
+    text = "".join(json.dumps(each) + "\n" for each in rows).encode()
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    return path
+
+
+def one_line(call):
+    "The message of the UserError that `call` raises, which is one line."
+    with pytest.raises(UserError) as caught: call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def need_walls(path):
+    "Where there is no sandbox the task is refused in one line; nothing further can be tested there."
+    if HERE: return
+    assert "no sandbox here, so no program of a model is run" in one_line(
+        lambda: load_task("humaneval_plus", path=path)
+    )
+    pytest.skip(f"refused as it must be: {WHY}")
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    path = write(tmp_path_factory.mktemp("humaneval") / "few.jsonl.gz", [row(i) for i in range(4)])
+    need_walls(path)
+    return load_task("humaneval_plus", path=path, seconds=1)
+
+
+# The program in a response
+
+BLOCK = "```python\n{}\n```"
+GOOD = "def add(xs): return sum(xs)"
+HOLDS = [
+    BLOCK.format(GOOD), "```\n" + GOOD + "\n```", "```py\n" + GOOD, "Sure!\n" + BLOCK.format(GOOD) + "\nDone. " * 3,
+    BLOCK.format("def add(xs): return 0") + "\nNo:\n" + BLOCK.format(GOOD),
+    BLOCK.format(GOOD) + "\nUse it:\n" + BLOCK.format("print(add([1]))"),
+    BLOCK.format(GOOD) + "\n```sh\npython add.py\n```", BLOCK.format("add = lambda xs: sum(xs)"),
+    BLOCK.format("add = sum"), BLOCK.format("def add(xs: List[int]): return helper(sum(xs)) - 1"),
+    BLOCK.format("from __future__ import annotations\n" + GOOD), BLOCK.format("    return sum(xs)"),
+    "  ```python\n" + GOOD + "\n  ```",
+    "<think>\n" + BLOCK.format("def add(xs): return 1") + "\n</think>\n" + BLOCK.format(GOOD),
+    "```python\r\n" + GOOD.replace("\n", "\r\n") + "\r\n```", GOOD,
+    "Here it is:\n\nimport math\n" + GOOD + "\n\nThis adds them.", PROBLEM + "    return sum(xs)\n",
+    "from what I see, it is\n\n" + GOOD, "x = 1\n# so\n@staticmethod\n" + GOOD, "    return sum(xs)\n",
+    "\n\n    return sum(xs)", "    return sum(xs)\n\n\ndef other():\n    pass", "    return sum(xs)\nclass A:",
+    "    return sum(xs)\nif __name__ == '__main__':\n    add(", "    return sum(xs)\nprint(add([1",
+    "    return sum(xs)\n\nThis adds them.",
+    "    # add\n\n    total = 0\n    for x in xs:\n        total += x\n    return total\n",
+    "    return sum(xs)\n\ndef add(xs): return 0",
+]
+HOLDS_NONE = [
+    "", " ", "\n", "The sum.", "return sum(xs)", BLOCK.format("def add(xs)\n  return 1"),
+    BLOCK.format("def sub(xs): return 1"), BLOCK.format("def add(xs):\n    return (sum("),
+    BLOCK.format("class S:\n    def add(self, xs): return sum(xs)"), "```java\nint add(int[] xs) { return 0; }\n```\n",
+    "\treturn sum(xs)", BLOCK.format(""), "    return (sum(", "def add(", BLOCK.format(GOOD + "\n#" + "x" * LONGEST),
+    "def add(xs): pass\0",
+]
+
+
+@pytest.mark.parametrize("number", range(len(HOLDS)))
+def test_program_is_found(number):
+    space = {}
+    exec(program(PROBLEM, "add", HOLDS[number]), space)
+    assert space["add"]([1, 2, 4]) == 7
+
+
+@pytest.mark.parametrize("number", range(len(HOLDS_NONE)))
+def test_no_program_is_found(number): assert program(PROBLEM, "add", HOLDS_NONE[number]) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(["```python\n", "```\n", "def add(xs):\n", "    return 1\n", "text\n", "(", "'''", "\\", "\0", "import x\n", "  ", "@", "\ud800"]), max_size=12).map("".join))
+def test_any_text_gives_a_program_that_defines_or_none(text):
+    found = program(PROBLEM, "add", text)
+    assert found is None or defines(found, "add")
+
+
+@pytest.mark.parametrize("text", ["(" * 40_000, "-" * 40_000 + "1", "x" + ".a" * 20_000, "[" * 150 + "]" * 150, "`" * 40_000, "```\n" * 10_000, "1+" * 20_000 + "1", "def add(xs):\n" + " " * 40_000])
+def test_deep_text_does_not_end_the_process(text): assert program(PROBLEM, "add", text) is None or True
+
+
+@given(st.text("`p\n y", max_size=30), st.text("ab \n", max_size=10))
+def test_what_is_said_around_blocks_is_not_work(before, after):
+    before, after = before.replace("```", ""), after
+    assert HumanEvalPlus.key(None, before + "\n" + BLOCK.format(GOOD) + "\n" + after) == HumanEvalPlus.key(
+        None, BLOCK.format(GOOD)
+    )
+
+
+# The verdict
+
+CHEATS = {
+    "import os\nos._exit(0)\n" + GOOD.replace("sum(xs)", "0"): "ended before its checks did",
+    "def add(xs): raise SystemExit(0)": "SystemExit",
+    "def add(xs): return 0": "fails a check",
+    "def add(xs): return None": "fails a check",
+    "class Any(float):\n    __eq__ = lambda *a: True\n    __ne__ = lambda *a: False\n    __sub__ = lambda *a: 0\ndef add(xs): return Any()": (
+        "fails a check"
+    ),
+    "def check(c): pass\nassertion = check\ndef add(xs): return 0": "fails a check",
+    "def add(xs):\n    while True: pass": "timeout",
+    "def add(xs): return bytearray(10 ** 10)": "memory",
+    "import os\ndef add(xs):\n    while True: os.fork()": "BlockingIOError",
+    "import socket\ndef add(xs): return socket.socket()": "PermissionError",
+    "def add(xs): open('/etc/passwd', 'w')": "OSError",
+    "import os\ndef add(xs): return os.environ['HOME']": "KeyError",
+    "def add(xs): return 1 / 0": "ZeroDivisionError",
+    "import builtins\nbuiltins.AssertionError = builtins.zip = lambda *a: []\ndef add(xs): return 0": "fails a check",
+    "import numpy as np\nnp.testing.assert_allclose = lambda *a, **k: None\ndef add(xs): return 0": "fails a check",
+}
+
+
+def test_verdicts_in_the_pool(few):
+    "Programs that do harm, beside right ones, in the workers' limits: each has its own verdict, none is an error."
+    question = few.all_questions[0]
+    texts = [
+        BLOCK.format(GOOD), *map(BLOCK.format, CHEATS),
+        BLOCK.format("import numpy as np\ndef add(xs): return np.sum(xs)"), "The sum.", "    return sum(xs)\n",
+    ]
+    grades = grade_pairs(few, [(question, text) for text in texts], workers=1)
+    assert [grade.verdict for grade in grades] == [RIGHT, *[WRONG] * len(CHEATS), RIGHT, UNPARSED, RIGHT]
+    assert [grade.answer for grade in grades][1:-3] == list(CHEATS.values())
+
+
+def test_tests_of_humaneval_plus(few):
+    assert (
+        few.source()["tests"] == "HumanEval+"
+        and few.grade(few.all_questions[0], few.gold_response(few.all_questions[0])).verdict == RIGHT
+    )
+    assert (
+        few.grade(few.all_questions[0], BLOCK.format("def add(xs): return sum(xs) + (xs[0] == 299)")).verdict == WRONG
+    )
+
+
+def test_a_sandbox_that_fails_is_an_error(few, monkeypatch):
+    def broken(*_, **__): raise humaneval_plus.UserError("gone")
+    monkeypatch.setattr(humaneval_plus, "run_python", broken)
+    monkeypatch.setattr(HumanEvalPlus, "untrusted", False)
+    assert grade_pairs(few, [(few.all_questions[0], BLOCK.format(GOOD))])[0].verdict == ERROR
+
+
+def test_a_pool_gives_long_judgements_their_time(few):
+    "The task's own time, not the pool's five seconds."
+    assert few.seconds > humaneval_plus.clock(few.run_seconds) > 5
+    sleeper = BLOCK.format("import time\ndef add(xs): time.sleep(60)")
+    assert grade_pairs(few, [(few.all_questions[0], sleeper)], workers=1, seconds=.1)[0].answer == "timeout"
+
+
+def test_real_golds_are_right(data):
+    "All 164 of HumanEval, and none is right when its body is left out."
+    path = data / "HumanEval.jsonl.gz"
+    if not path.is_file(): pytest.skip("no HumanEval.jsonl.gz")
+    need_walls(path)
+    task = load_task("humaneval_plus", path=path)
+    kept, left_out = check_golds(task, task.all_questions)
+    assert len(kept) == 164 and not left_out
+    assert task.source()["tests"] == "HumanEval (weaker than HumanEval+)" and len(task.source()["sha256"]) == 64
+    assert (len(task.questions("train")), len(task.questions("test"))) == (50, 114)
+    check_disjoint(task.questions("train"), task.questions("test"))
+    some = task.all_questions[::8]
+    bare = [(question, task.problems[question.id]["canonical_solution"]) for question in some]
+    stubs = [(question, BLOCK.format(task.problems[question.id]["prompt"] + "    return None")) for question in some]
+    assert verdict_counts(grade_pairs(task, bare + stubs)) == dict(
+        right=len(some), wrong=len(some), unparsed=0, error=0
+    )
+
+
+# The file
+
+def test_files_that_are_refused(tmp_path, monkeypatch):
+    load = lambda name, rows: load_rows(write(tmp_path / name, rows), None)
+    assert "no column 'test'; a row has task_id" in one_line(
+        lambda: load("a.jsonl", [{k: v for k, v in row().items() if k != "test"}])
+    )
+    assert "a.jsonl line 2: column 'prompt' must be text, not int" in one_line(
+        lambda: load("a.jsonl", [row(), row(1, prompt=3)])
+    )
+    assert "column 'entry_point' is empty" in one_line(lambda: load("a.jsonl", [row(entry_point=" ")]))
+    assert "the prompt does not define 'sub'" in one_line(lambda: load("a.jsonl", [row(entry_point="sub")]))
+    assert "the test defines no function 'check'" in one_line(lambda: load("a.jsonl", [row(test="x = 1")]))
+    assert "task_id 'HumanEval/0' stands there 2 times" in one_line(lambda: load("a.jsonl", [row(), row()]))
+    assert "has no questions" in one_line(lambda: load("a.jsonl", []))
+    whole = write(tmp_path / "b.jsonl.gz", [row(i) for i in range(9)]).read_bytes()
+    (tmp_path / "b.jsonl.gz").write_bytes(whole[:-40])
+    assert "no whole gzip file" in one_line(lambda: load_rows(tmp_path / "b.jsonl.gz", None))
+    (tmp_path / "c.jsonl").write_text(json.dumps(row()) + "\n" + json.dumps(row(1))[:50])
+    assert "c.jsonl line 2: no valid JSON" in one_line(lambda: load_rows(tmp_path / "c.jsonl", None))
+    assert "no such file" in one_line(lambda: load_rows(tmp_path / "none.jsonl", None))
+    monkeypatch.setenv("RLVD_DATA", str(tmp_path))
+    assert (
+        "HumanEvalPlus.jsonl.gz: no such file; set RLVD_DATA to a folder with HumanEvalPlus.jsonl.gz or"
+        " HumanEval.jsonl.gz"
+        in one_line(lambda: load_rows(None, None))
+    )
+
+
+def test_the_better_file_wins(tmp_path, monkeypatch):
+    monkeypatch.setenv("RLVD_DATA", str(tmp_path))
+    write(tmp_path / "HumanEval.jsonl.gz", [row(test="def check(candidate):\n    assert candidate([1]) == 1\n")])
+    assert load_rows(None, None)[1]["tests"].startswith("HumanEval (weaker")
+    write(tmp_path / "HumanEvalPlus.jsonl.gz", [row()])
+    assert load_rows(None, None)[1] | dict(sha256="") == dict(
+        tests="HumanEval+", file="HumanEvalPlus.jsonl.gz", sha256=""
+    )
+
+
+def test_options():
+    assert "has no option 'files'" in one_line(lambda: load_task("humaneval_plus", files="x"))
+    assert "seconds must be a number above 0" in one_line(lambda: load_task("humaneval_plus", seconds="3"))
+    assert "max_tokens must be a whole number" in one_line(lambda: load_task("humaneval_plus", max_tokens=0))
+
+
+def test_without_permission_the_task_is_refused(tmp_path):
+    code = (
+        "from rlvd_nb.sandbox_inside import forbid; forbid()\nfrom rlvd_nb.tasks.base import"
+        f" load_task\nload_task('humaneval_plus', path={str(write(tmp_path / 'a.jsonl', [row()]))!r})"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (
+        said.returncode == 1
+        and "UserError: no sandbox here, so no program of a model is run" in said.stderr.splitlines()[-1]
+    )
+
+
+def test_split_is_for_ever():
+    assert len(TRAIN) == 50 and sum(split_of(f"HumanEval/{i}") == "train" for i in range(164)) == 50
+    assert split_of("HumanEval/999") == "test" and blocks("") == []

@@ -1,0 +1,104 @@
+"""Every chain that is written from true facts is accepted; every change to it is found where it was made."""
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from rlvd_nb.tasks.base import RIGHT, UNPARSED, check_disjoint
+from rlvd_nb.tasks.kinship import (
+    PATTERNS, Hop, World, WorldConfig, believed_walk, draw_questions, grade_chain, prompt_of, split_of, task, true_walk,
+    write_chain)
+
+WORLD = World(WorldConfig(entities=50, train_questions=60, test_questions=60))
+QUESTIONS = draw_questions(WORLD, "test")
+
+
+def true_hops(question):
+    *relations, start = question.prompt.removesuffix(" ?").split(" ")
+    path = tuple(WORLD.relations.index(word) for word in reversed(relations))
+    people, _ = true_walk(WORLD, path, WORLD.index[start])
+    return [Hop(WORLD.relations[r], WORLD.people[p], WORLD.people[p]) for r, p in zip(path, people)]
+
+
+@given(st.sampled_from(QUESTIONS), st.sampled_from(PATTERNS))
+def test_true_chains_are_right(question, pattern):
+    grade = grade_chain(WORLD, question, write_chain(true_hops(question), pattern))
+    assert (grade.verdict, grade.step, grade.fault) == (RIGHT, None, None)
+    assert grade.chain == (pattern != "direct")
+
+
+@given(st.sampled_from(QUESTIONS), st.sampled_from(["step", "verify"]), st.data())
+def test_a_wrong_name_is_an_atom_error_at_its_step(question, pattern, data):
+    hops = true_hops(question)
+    step = data.draw(st.integers(0, len(hops) - 1))
+    wrong = data.draw(st.sampled_from([name for name in WORLD.people if name != hops[step].final]))
+    hops[step] = Hop(hops[step].relation, wrong, wrong)
+    grade = grade_chain(WORLD, question, write_chain(hops, pattern))
+    assert (grade.step, grade.fault, grade.chain) == (step, "atom", False)
+
+
+@given(st.sampled_from(QUESTIONS), st.data())
+def test_a_wrong_first_try_that_is_mended_is_right(question, data):
+    hops = true_hops(question)
+    step = data.draw(st.integers(0, len(hops) - 1))
+    hops[step] = Hop(hops[step].relation, data.draw(st.sampled_from(WORLD.people)), hops[step].final)
+    assert grade_chain(WORLD, question, write_chain(hops, "verify")).chain
+
+
+@given(st.sampled_from(QUESTIONS), st.data())
+def test_a_missing_or_foreign_hop_is_a_plan_error(question, data):
+    hops = true_hops(question)
+    short = " ".join([write_chain(hops[:-1], "step")])
+    assert grade_chain(WORLD, question, short).fault == "plan"
+    step = data.draw(st.integers(0, len(hops) - 1))
+    other = data.draw(st.sampled_from([r for r in WORLD.relations if r != hops[step].relation]))
+    hops[step] = Hop(other, hops[step].first, hops[step].final)
+    grade = grade_chain(WORLD, question, write_chain(hops, "step"))
+    assert (grade.step, grade.fault) == (step, "plan")
+
+
+@given(st.lists(st.sampled_from(["wait", "?", "mentor", "nobody", *WORLD.people[:4], *WORLD.relations]), max_size=12))
+def test_any_words_get_a_verdict(words):
+    grade = grade_chain(WORLD, QUESTIONS[0], " ".join(words))
+    assert (grade.verdict == UNPARSED) == (not words or words[-1] not in WORLD.index)
+    if grade.chain: assert grade.verdict == RIGHT and grade.step is None
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6))
+def test_uncertain_facts_are_stated_with_their_probability(seed):
+    relation, person = np.argwhere(WORLD.facts.kind == 1)[seed % 20]
+    rng = np.random.default_rng(seed)
+    said = [believed_walk(WORLD, rng, (int(relation),), int(person), False)[0].final for _ in range(2000)]
+    right = sum(name == WORLD.people[WORLD.facts.true[relation, person]] for name in said)
+    q = WORLD.facts.q[relation, person]
+    assert abs(right - 2000 * q) < 5 * np.sqrt(2000 * q * (1 - q)) + 1
+    assert set(said) <= {
+        WORLD.people[WORLD.facts.true[relation, person]],
+        WORLD.people[WORLD.facts.false[relation, person]],
+    }
+
+
+def test_unknown_facts_are_never_stated():
+    relation, person = np.argwhere(WORLD.facts.kind == 2)[0]
+    assert believed_walk(WORLD, np.random.default_rng(0), (int(relation),), int(person), True) is None
+
+
+def test_splits_never_meet():
+    train = draw_questions(WORLD, "train")
+    check_disjoint(train, QUESTIONS)
+    assert all(split_of((0,), e) == "text" for e in range(50))
+    assert [q.prompt for q in task(entities=50, train_questions=60, test_questions=60).questions("test")] == [
+        q.prompt for q in QUESTIONS
+    ]
+
+
+def test_a_hand_solved_case():
+    a = WORLD.people[0]
+    b = WORLD.people[WORLD.facts.true[1, 0]]
+    c = WORLD.people[WORLD.facts.true[0, WORLD.index[b]]]
+    prompt = prompt_of(WORLD, (1, 0), 0)
+    assert prompt == f"mentor rival {a} ?"
+    question = next(iter([q for q in QUESTIONS if q.prompt == prompt]), QUESTIONS[0].__class__("x", prompt, c, "test"))
+    assert grade_chain(WORLD, question, f"rival {b} mentor {c}").chain
+    assert grade_chain(WORLD, question, f"mentor rival {c}").chain
+    assert not grade_chain(WORLD, question, c).chain and grade_chain(WORLD, question, c).verdict == RIGHT

@@ -1,0 +1,159 @@
+"""Several processes train as one does, fail in one line, and never outlive the notebook."""
+import os, select, signal, socket, subprocess, sys, time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, strategies as st
+
+from rlvd_nb.core.errors import UserError
+from rlvd_nb.tasks.kinship import task as kinship
+from rlvd_nb.models.checkpoints import LabModelConfig, load
+from rlvd_nb.training.distillation import SftConfig, sft
+from rlvd_nb.training.launch import failure_of, launch_command, launched
+from rlvd_nb.training.pretraining import PretrainConfig, base_model
+from rlvd_nb.training.rlvr import GrpoConfig, grpo
+from rlvd_nb.training.trainers import share
+
+TWO = "--num_processes 2 --cpu --main_process_port 0"
+PATH = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+TASK = kinship(entities=30, train_questions=32, test_questions=30)
+QUESTIONS = TASK.questions("train")
+LESSON = pd.DataFrame(dict(prompt=[q.prompt for q in QUESTIONS], completion=[f" {q.gold}" for q in QUESTIONS]))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    "A base model in a store of its own, and the stores of runs beside it."
+    folder = tmp_path_factory.mktemp("launch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RLVD_OUT", str(folder / "base"))
+        base = base_model(
+            TASK, LabModelConfig(width=32, layers=1, heads=2, hidden=32),
+            PretrainConfig(steps=100, texts=2000, rows=8, checkpoint=50, warmup=5),
+        )
+    return folder, base
+
+
+def ended(folder: Path):
+    "Curves and weights of a training."
+    return pd.read_json(folder / "history.json"), dict(load(folder, "cpu")[0].named_parameters())
+
+
+def test_two_processes_fine_tune_as_one(world, monkeypatch):
+    config, folders = SftConfig(epochs=2, batch=8, warmup=0, learning_rate=3e-3, checkpoint=3), []
+    for where, launch in (("one", ""), ("two", TWO)):
+        monkeypatch.setenv("RLVD_OUT", str(world[0] / where))
+        folders.append(sft(world[1], LESSON, config, launch))
+    assert folders[0].name == folders[1].name, "how it was launched is no part of what it is"
+    (one, a), (two, b) = map(ended, folders)
+    assert len(one) == len(two) == 8 and one["loss"].iloc[-1] < one["loss"].iloc[0]
+    assert np.abs(one["loss"] - two["loss"]).max() < 1e-4
+    assert all(torch.allclose(a[name], b[name], atol=1e-4) for name in a)
+
+
+REINFORCE = GrpoConfig(steps=3, questions=3, group=4, max_tokens=22, warmup=0, checkpoint=2)
+MACHINE = """
+import sys
+from pathlib import Path
+from test_launch import QUESTIONS, REINFORCE, TASK, grpo
+print(grpo(Path(sys.argv[1]), TASK, QUESTIONS, REINFORCE, launch=sys.argv[2]))
+"""
+
+
+def test_two_machines_reinforce_as_one_process(world, monkeypatch):
+    "A process and a store each: the same rollouts and rewards on every step, of three groups one and a half to a machine; both end with the whole model."
+    folder, base = world
+    with socket.socket() as free: free.bind(("127.0.0.1", 0)); port = free.getsockname()[1]
+    launch = (
+        f"--num_machines 2 --num_processes 2 --main_process_ip 127.0.0.1 --main_process_port {port} --cpu"
+        " --machine_rank "
+    )
+    machines = [
+        subprocess.Popen(
+            [sys.executable, "-c", MACHINE, str(base), launch + str(rank)], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+            env=os.environ | dict(PYTHONPATH=PATH, RLVD_OUT=str(folder / f"machine-{rank}")),
+        )
+        for rank in (0, 1)
+    ]
+    said = [machine.communicate(timeout=300) for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said[0][1][-2000:] + said[1][1][-2000:]
+    monkeypatch.setenv("RLVD_OUT", str(folder / "one"))
+    (one, a), *others = map(
+        ended, [grpo(base, TASK, QUESTIONS, REINFORCE), *(Path(out.split()[-1]) for out, _ in said)]
+    )
+    assert one["gradient norm"].max() > 0
+    for two, b in others:
+        for name in ("reward", "groups without gradient", "response length"):
+            assert np.allclose(one[name], two[name], atol=1e-6), name
+        assert np.allclose(one["gradient norm"], two["gradient norm"], rtol=1e-3, atol=1e-6)
+        assert all(torch.allclose(a[name], b[name], atol=2e-4) for name in a)
+
+
+@given(st.integers(1, 64), st.integers(1, 16), st.integers(1, 16))
+def test_a_shared_step_takes_as_many_responses(batch, accumulated, processes):
+    try: mine, passes = share(batch, accumulated, processes)
+    except UserError: assert batch * accumulated % processes or accumulated % (processes // np.gcd(batch, processes))
+    else: assert mine * passes * processes == batch * accumulated
+
+
+def test_what_cannot_be_shared_is_one_line(world, monkeypatch):
+    "Refused by the processes, reported by the parent; the store stays without the artifact."
+    monkeypatch.setenv("RLVD_OUT", str(world[0] / "odd"))
+    with pytest.raises(
+        UserError, match="^2 processes cannot share a step of 7 responses x 1 accumulated passes equally; [^\n]*$"
+    ):
+        sft(world[1], LESSON, SftConfig(batch=7), TWO)
+    assert not [path for path in (world[0] / "odd/store/sft").iterdir() if not path.suffix]
+
+
+@pytest.mark.parametrize("code, last, kind, message", [
+    (1, "E0101 failed\n exitcode  : -9\n traceback : Signal 9 (SIGKILL) received by PID 7\n", RuntimeError, "ended by Signal 9 \\(SIGKILL\\); 9 often means that memory ran out"),
+    (2, "usage: ...\naccelerate: error: unrecognized arguments: --bogus\n\n", UserError, "exit code 2: accelerate: error: unrecognized arguments: --bogus"),
+    (3, "", RuntimeError, "exit code 3: it said nothing")])
+def test_a_launcher_that_fails_is_one_line(tmp_path, code, last, kind, message):
+    with pytest.raises(kind, match=message): raise failure_of(tmp_path / "none", code, last)
+
+
+def test_a_task_that_processes_could_not_import(monkeypatch):
+    class Mine: pass
+    monkeypatch.setattr(Mine, "__module__", "__main__")
+    with pytest.raises(UserError, match="Mine is defined in a notebook or script"): launched(TWO, print, Mine())
+
+
+def test_launch_arguments_are_read_as_a_shell_would(tmp_path):
+    command, changed = launch_command('--num_processes 4 --config_file "my file.yaml"', tmp_path / "job")
+    assert command[3:] == [
+        "--num_processes", "4", "--config_file", "my file.yaml", "-m", "rlvd_nb.training.launch",
+        str(tmp_path / "job"),
+    ]
+    assert "CUDA_VISIBLE_DEVICES" not in changed
+    with pytest.raises(UserError, match="No closing quotation".lower()): launch_command('"', tmp_path)
+
+
+WAITING = """
+import sys
+from pathlib import Path
+from launch_jobs import note_and_wait
+from rlvd_nb.training.launch import launched
+launched(sys.argv[1], note_and_wait, Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_launched_processes_end_with_the_notebook(tmp_path, how):
+    "Killed or interrupted, the parent leaves no process behind."
+    parent = subprocess.Popen(
+        [sys.executable, "-c", WAITING, TWO, str(tmp_path)], env=os.environ | dict(PYTHONPATH=PATH),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )
+    deadline = time.time() + 150
+    while len(list(tmp_path.glob("*.pid"))) < 2 and parent.poll() is None and time.time() < deadline: time.sleep(.1)
+    children = [os.pidfd_open(int(path.read_text())) for path in tmp_path.glob("*.pid")]
+    assert len(children) == 2
+    parent.send_signal(how)
+    for child in children: assert select.select([child], [], [], 20)[0], "a launched process outlived its parent"
+    assert parent.wait(20) != 0
