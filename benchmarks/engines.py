@@ -25,7 +25,7 @@ def tiny() -> Path:
 
 def main(folder: str = "", questions: int = 32, samples: int = 16) -> None:
     import torch
-    from rlvd_nb.models.checkpoints import best_device, load
+    from rlvd_nb.models.checkpoints import Model, best_device
     from rlvd_nb.models.sampling import Request, SamplingParams
     from rlvd_nb.models.transformers_sampler import TransformersSampler
     from rlvd_nb.models.vllm_sampler import VllmSampler, build, stop_engine

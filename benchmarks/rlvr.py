@@ -7,8 +7,8 @@ import os, statistics, sys, tempfile, time
 import pandas as pd
 
 from rlvd_nb.tasks.kinship import task as kinship
-from rlvd_nb.models.checkpoints import LabModelConfig
-from rlvd_nb.training.pretraining import PretrainConfig, base_model
+from rlvd_nb.models.word_models import LabModelConfig
+from rlvd_nb.training.pretraining import PretrainConfig, pretrain_base
 from rlvd_nb.training import rlvr
 
 DISTINCT = rlvr.distinct_rollouts
@@ -27,7 +27,7 @@ def main(steps: int = 20) -> None:
     task, times = kinship(), {"every rollout": [], "distinct rollouts": []}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["RLVD_OUT"] = folder
-        base = base_model(task, LabModelConfig(), PretrainConfig(steps=300, texts=20_000, checkpoint=300))
+        base = pretrain_base(task, LabModelConfig(), PretrainConfig(steps=300, texts=20_000, checkpoint=300))
         for turn in range(3):
             for name, chosen in (("every rollout", lambda inputs: inputs), ("distinct rollouts", DISTINCT)):
                 os.environ["RLVD_OUT"], rlvr.distinct_rollouts = f"{folder}/{name}-{turn}", chosen

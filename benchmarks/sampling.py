@@ -10,7 +10,7 @@ from itertools import groupby
 import pandas as pd
 import torch
 
-from rlvd_nb.models.checkpoints import load
+from rlvd_nb.models.checkpoints import Model
 from rlvd_nb.models.sampling import Request, SamplingParams
 from rlvd_nb.models.transformers_sampler import TransformersSampler
 from rlvd_nb.experiments.run import Run, base_of
@@ -42,7 +42,7 @@ def generate(model, tokenizer, prompts, samples, params) -> int:
 def main(questions: int = 200, samples: int = 256) -> None:
     run = Run("03", profile="lab")
     base = base_of(run)
-    model, tokenizer = load(base, "cpu")
+    model, tokenizer = base.load("cpu")
     sampler, rows = TransformersSampler(model, tokenizer), []
     prompts = [q.prompt for q in run.questions("test")[:questions]]
     for i in range(ROUNDS):

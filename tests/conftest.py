@@ -66,3 +66,10 @@ def tiny_qwen2(tmp_path_factory):
     "A Qwen2 of a few thousand parameters with a byte-level BPE tokenizer, as a user's local checkpoint would be."
     from tiny_checkpoint import make
     return make(tmp_path_factory.mktemp("tiny") / "qwen2")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_qwen2):
+    "The same checkpoint as a model."
+    from rlvd_nb.models.checkpoints import Model
+    return Model.at(tiny_qwen2)

@@ -167,8 +167,8 @@ def base_of(
     if chosen.model != "lab": folder = locate(chosen.model)
     elif chosen.task != "kinship": raise UserError(f"the lab's model knows the task 'kinship' alone, not {chosen.task!r}; give a model folder or hub id")
     else:
-        from rlvd_nb.training.pretraining import PretrainConfig, base_model
-        folder = base_model(
+        from rlvd_nb.training.pretraining import PretrainConfig, pretrain_base
+        folder = pretrain_base(
             run.task, configured(LabModelConfig, "size", **chosen.size),
             configured(PretrainConfig, "pretrain", **chosen.pretrain),
         )
@@ -184,7 +184,7 @@ def rlvr_of(
     questions: Sequence[Question] = (), # to learn from; all training questions when empty
 ) -> Path:
     "Folder of the RLVR model, trained now if it is not in the store."
-    from rlvd_nb.training.rlvr import GrpoConfig, grpo
+    from rlvd_nb.training.rlvr import GrpoConfig, train_grpo
     s, train = run.settings, list(questions) or run.questions("train")
     check_disjoint(train, run.questions("test"))
     config = configured(
@@ -193,7 +193,7 @@ def rlvr_of(
         checkpoint=s.checkpoint, snapshots=s.snapshots, lora=s.lora, seed=s.seed, trl=s.trl,
     )
     stop_engine()  # training needs the GPU's memory
-    folder = grpo(base, run.task, train, config, s.template, s.launch)
+    folder = train_grpo(base, run.task, train, config, s.template, s.launch)
     run.inputs["RLVR"] = fingerprint(folder)
     return folder
 

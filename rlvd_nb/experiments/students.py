@@ -37,7 +37,7 @@ def student_of(
     asked: Sequence[Question], # the questions, of the training side
 ) -> Path:
     "Folder of the student, trained now if it is not in the store; a question of the test set is refused."
-    from rlvd_nb.training.distillation import SftConfig, sft
+    from rlvd_nb.training.distillation import SftConfig, train_sft
     check_disjoint(asked, run.questions("test"))
     prompts = dict(
         zip(
@@ -47,7 +47,7 @@ def student_of(
     )
     config = configured(SftConfig, "distillation", seed=run.settings.seed, lora=run.settings.lora, **run.settings.sft)
     stop_engine()  # training needs the GPU's memory
-    folder = sft(start, responses.assign(prompt=responses["question_id"].map(prompts)), config, run.settings.launch)
+    folder = train_sft(start, responses.assign(prompt=responses["question_id"].map(prompts)), config, run.settings.launch)
     run.inputs[name] = fingerprint(folder)
     return folder
 
@@ -123,8 +123,8 @@ def teacher_of(
     if s.teacher != "lab": folder = locate(s.teacher)
     elif not hasattr(run.task, "teacher_text"): raise UserError(f"the lab's teacher knows the lab's world, not the task {s.task!r}; set teacher to a model or a file of responses")
     else:
-        from rlvd_nb.training.pretraining import PretrainConfig, teacher_model
-        folder = teacher_model(
+        from rlvd_nb.training.pretraining import PretrainConfig, pretrain_teacher
+        folder = pretrain_teacher(
             run.task, configured(LabModelConfig, "teacher_size", **s.teacher_size),
             configured(PretrainConfig, "teacher_pretrain", **s.teacher_pretrain),
         )
@@ -200,7 +200,7 @@ def on_policy_of(
     responses: int,                # of the other arms: this one writes as many in all
 ) -> Path:
     "Folder of the student of on-policy distillation, with as many steps and responses as the other arms."
-    from rlvd_nb.training.distillation import OnPolicyConfig, SftConfig, on_policy
+    from rlvd_nb.training.distillation import OnPolicyConfig, SftConfig, train_on_policy
     sft = configured(SftConfig, "distillation", **run.settings.sft)
     steps = math.ceil(responses / sft.batch) * math.ceil(sft.epochs)
     config = configured(
@@ -214,7 +214,7 @@ def on_policy_of(
         **run.settings.on_policy
     )
     stop_engine()
-    folder = on_policy(base, teacher, questions, config, run.settings.template, run.settings.launch)
+    folder = train_on_policy(base, teacher, questions, config, run.settings.template, run.settings.launch)
     run.inputs["on-policy"] = fingerprint(folder)
     return folder
 

@@ -69,9 +69,9 @@ def base_of_domains(
     s = run.settings
     if s.model != "lab": folder = locate(s.model)
     else:
-        from rlvd_nb.training.pretraining import PretrainConfig, base_model
+        from rlvd_nb.training.pretraining import PretrainConfig, pretrain_base
         mixture = Mixture({name: each.task for name, each in domains.items()}, s.shares)
-        folder = base_model(
+        folder = pretrain_base(
             mixture, configured(LabModelConfig, "size", **s.size), configured(PretrainConfig, "pretrain", **s.pretrain)
         )
     run.inputs["base"] = fingerprint(folder)

@@ -25,7 +25,7 @@ from ..tasks.base import RIGHT, WRONG, Grade, Question, Task, choose, load_task
 from ..tasks.grading import check_golds, failed, grade_pairs, verdict_counts
 from ..tasks.math500 import LastBoxed, Math500
 from ..stats.estimators import maj_at_k, pass_at_k, simultaneous_band
-from ..models.checkpoints import locate
+from ..models.checkpoints import Model, open_model
 from ..models.sampling import SamplingParams
 from ..models.store import respond
 from ..responses.arrays import without_errors
@@ -332,8 +332,8 @@ def passk_file(
 
 # %% ../../nbs/api/paper/06_commands.ipynb #69e06965
 def sample_rows(
-    model: str,               # its name, for a column
-    folder: Path,             # where it is
+    name: str,                # of the model, for a column
+    model: Model,             # that answers
     task: Task,               # who asks and judges
     questions: list[Question], # what is asked
     samples: int,             # responses a question
@@ -343,12 +343,12 @@ def sample_rows(
 ) -> list[dict]:
     "Graded responses as rows of a file, which `grade_file`, `passk_file` and `compare_files` read."
     drawn = SamplingParams(**vars(params) | dict(seed=derive_seed("evaluation", params.seed, 0)))
-    table = respond(folder, task, questions, samples, drawn, template, f"{model}, {task.name}", engine)
+    table = respond(model, task, questions, samples, drawn, template, f"{name}, {task.name}", engine)
     asked = pd.DataFrame([dict(question_id=q.id, question=q.prompt, gold=q.gold) for q in questions])
     table = asked.merge(
         table.rename(columns=dict(completion="response", model="weights")), on="question_id", validate="one_to_many"
     )
-    return records(table.assign(model=model, grader=grader_name(task), seed=params.seed))
+    return records(table.assign(model=name, grader=grader_name(task), seed=params.seed))
 
 def sample_file(
     model: str,              # a folder or a hub id
@@ -367,9 +367,9 @@ def sample_file(
     kind_of(out), check_out(out, force)
     judge = load_task(task)
     params = SamplingParams(**drawing | dict(max_tokens=drawing.get("max_tokens") or judge.max_tokens))
-    asked, folder = choose(judge, split, questions or None), locate(model)
+    asked, opened = choose(judge, split, questions or None), open_model(model)
     kept, bad = check_golds(judge, asked)
-    rows = sample_rows(str(model), folder, judge, kept, samples, params, template, engine)
+    rows = sample_rows(str(model), opened, judge, kept, samples, params, template, engine)
     write_rows(out, rows)
     left = (
         [f"left out {len(bad)} questions: " + "; ".join(f"{question.id}: {why}" for question, why in bad[:5])]
@@ -400,7 +400,7 @@ def quality_file(
         [text_of(row, name, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
         for name in ("question", "response")
     )
-    found = student_indicators(locate(model), asked, said, KEYWORDS, template)
+    found = student_indicators(open_model(model), asked, said, KEYWORDS, template)
     write_rows(out, [row | each for row, each in zip(rows, records(found))])
     spread = found.describe().T[["mean", "25%", "50%", "75%"]]
     return spread.rename(index=STUDENT).reset_index(names="indicator"), [

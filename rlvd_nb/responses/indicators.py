@@ -7,14 +7,12 @@ __all__ = ['STUDENT', 'CHECKED', 'student_indicators', 'agreement', 'word_pairs'
 
 # %% ../../nbs/api/responses/05_indicators.ipynb #f880d929
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import UserError
-from ..models.checkpoints import load_tokenizer
-from ..models.prompts import render
+from ..models.checkpoints import Model
 from ..models.scoring import token_statistics
 from .surface import keyword_pattern
 
@@ -25,7 +23,7 @@ STUDENT = {
 }
 
 def student_indicators(
-    model: Path,           # the student's folder
+    model: Model,          # the student
     prompts: Sequence[str], # before the template, one a response
     responses: Sequence[str], # texts
     words: Sequence[str],  # reflection keywords
@@ -34,11 +32,10 @@ def student_indicators(
     "A row a response, the columns of STUDENT; equal responses are scored once."
     if len(prompts) != len(responses): raise UserError(f"{len(prompts)} prompts for {len(responses)} responses")
     pairs = pd.DataFrame(dict(prompt=list(prompts), completion=list(responses)))
-    tokenizer, distinct = load_tokenizer(model), pairs.drop_duplicates(ignore_index=True)
-    read = {prompt: render(prompt, template, tokenizer) for prompt in distinct["prompt"].unique()}
-    found, pattern = token_statistics(
-        model, distinct.assign(prompt=distinct["prompt"].map(read)), "scoring responses"
-    ), keyword_pattern(words)
+    distinct, pattern = pairs.drop_duplicates(ignore_index=True), keyword_pattern(words)
+    asked = list(distinct["prompt"].unique())
+    read = dict(zip(asked, model.render(asked, template)))
+    found = token_statistics(model, distinct.assign(prompt=distinct["prompt"].map(read)), "scoring responses")
     table = distinct.assign(
         tokens=found["tokens"].astype(int),
         keywords=[len(pattern.findall(text)) for text in distinct["completion"]],

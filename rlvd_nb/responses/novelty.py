@@ -8,7 +8,6 @@ __all__ = ['distinct_right', 'never_written', 'expected_draws', 'question_values
 
 # %% ../../nbs/api/responses/04_novelty.ipynb #b46a5ca0
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from ..core.errors import UserError
 from ..tasks.base import RIGHT
 from ..stats.comparison import paired_difference
 from ..stats.estimators import mean_interval
-from ..models.checkpoints import rendered
+from ..models.checkpoints import Model
 from ..models.scoring import logprobs
 
 # %% ../../nbs/api/responses/04_novelty.ipynb #bae6cf4d
@@ -120,14 +119,14 @@ def longer_than(
 
 # %% ../../nbs/api/responses/04_novelty.ipynb #22f6e82a
 def novelty_sets(
-    base: Path,                    # folder of the base model, which scores
+    base: Model,                    # the base model, which scores
     rows: dict[str, pd.DataFrame], # graded rows by name; the first one is the reference
     prompts: dict[str, str],       # question to prompt, before the template
     template: str = "question",    # what the model reads around a question
 ) -> dict[str, pd.DataFrame]:
     "Name to `question_values` of each further set of rows."
     reference, *others = rows.values()
-    read = dict(zip(prompts, rendered(base, list(prompts.values()), template)))
+    read = dict(zip(prompts, base.render(list(prompts.values()), template)))
     found = {}
     for name, table in zip(list(rows)[1:], others):
         chains = distinct_right(table)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PretrainConfig', 'pack', 'packed_loss', 'learning_rate', 'save_state', 'load_state', 'packed_text', 'train_packed',
-           'pretrained', 'base_model', 'teacher_model']
+           'pretrain', 'pretrain_base', 'pretrain_teacher']
 
 # %% ../../nbs/api/training/03_pretraining.ipynb #1465896d
 import math
@@ -20,7 +20,8 @@ from ..core.artifacts import made, replacing, write_json
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
 from ..tasks.base import Domain
-from ..models.checkpoints import LabModelConfig, new_model, save, word_reader, word_tokenizer
+from ..models.checkpoints import Model, save
+from ..models.word_models import LabModelConfig, new_model, word_reader, word_tokenizer
 
 # %% ../../nbs/api/training/03_pretraining.ipynb #5e743d08
 class PretrainConfig(BaseModel):
@@ -165,13 +166,13 @@ def train_packed(
     return losses
 
 # %% ../../nbs/api/training/03_pretraining.ipynb #73f5541e
-def pretrained(
+def pretrain(
     reader: str,             # "base" or "teacher": whose text it reads, and the artifact's kind
     domain: Domain,          # the world it is to know
     size: LabModelConfig,    # how large it is
     config: PretrainConfig,  # how it is trained
-) -> Path:
-    "Folder of a model that has read a domain's text, trained now if it is not in the store."
+) -> Model:
+    "A model that has read a domain's text, trained now if it is not in the store."
     def make(work: Path) -> None:
         tokenizer = word_tokenizer(domain.vocabulary, domain.starts)
         model = new_model(size, tokenizer, derive_seed("weights", config.seed) % 2**31)
@@ -179,22 +180,21 @@ def pretrained(
         save(model, tokenizer, work)
         write_json(work / "losses.json", losses)
         (work / "state.safetensors").unlink(missing_ok=True)
-    return made(
-        reader, dict(world=domain.text_source(), size=size.model_dump(), train=config.model_dump(), code=1), make
-    )
+    key = dict(world=domain.text_source(), size=size.model_dump(), train=config.model_dump(), code=1)
+    return Model.at(made(reader, key, make))
 
-def base_model(
+def pretrain_base(
     domain: Domain,          # the world it is to know
     size: LabModelConfig,    # how large it is
     config: PretrainConfig,  # how it is trained
-) -> Path:
-    "Folder of the lab's base model."
-    return pretrained("base", domain, size, config)
+) -> Model:
+    "The lab's base model."
+    return pretrain("base", domain, size, config)
 
-def teacher_model(
+def pretrain_teacher(
     domain: Domain,          # the world, all of which the teacher knows
     size: LabModelConfig,    # larger than the base model
     config: PretrainConfig,  # how it is trained
-) -> Path:
-    "Folder of the lab's teacher, which knows every fact and looks at each hop twice (paper A's QwQ-32B)."
-    return pretrained("teacher", domain, size, config)
+) -> Model:
+    "The lab's teacher, which knows every fact and looks at each hop twice (paper A's QwQ-32B)."
+    return pretrain("teacher", domain, size, config)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VARIANTS', 'CURVES', 'GrpoConfig', 'grpo_fields', 'make_rollouts', 'make_reward', 'trl_quietly', 'distinct_rollouts',
-           'plain_mean', 'trainer_class', 'grpo_trainer', 'train_grpo', 'grpo']
+           'plain_mean', 'trainer_class', 'grpo_trainer', 'run_grpo', 'train_grpo']
 
 # %% ../../nbs/api/training/05_rlvr.ipynb #77e488ea
 import os
@@ -20,7 +20,7 @@ from ..core.errors import UserError
 from ..core.seeds import derive_seed
 from ..tasks.base import ERROR, RIGHT, Question, Task
 from ..tasks.grading import grade_pairs
-from ..models.checkpoints import fingerprint, load
+from ..models.checkpoints import Model
 from ..models.prompts import render
 from ..models.sampling import Request, SamplingParams, Tokenized
 from .launch import launched
@@ -168,7 +168,7 @@ def trainer_class():
 
 # %% ../../nbs/api/training/05_rlvr.ipynb #3bb24f0e
 def grpo_trainer(
-    base: Path,                    # the model's folder
+    base: Model,                   # the model to start from
     task: Task,                    # the verifier
     questions: Sequence[Question], # to learn from
     config: GrpoConfig,            # the run
@@ -177,7 +177,7 @@ def grpo_trainer(
 ):
     "TRL's trainer with our reward and our rollouts; with TRL's own vLLM rollouts where `trl` has `use_vllm`."
     from datasets import Dataset
-    model, tokenizer = load(base, exact=True)
+    model, tokenizer = base.load(exact=True)
     rows = Dataset.from_list([dict(prompt=render(q.prompt, template, tokenizer), question_id=q.id) for q in questions])
     Tokenized(tokenizer, model.config).encode(
         rows["prompt"], config.max_tokens
@@ -190,9 +190,9 @@ def grpo_trainer(
         )
 
 # %% ../../nbs/api/training/05_rlvr.ipynb #0bafdc74
-def train_grpo(
+def run_grpo(
     work: Path,                    # the folder to fill
-    base: Path,                    # the model's folder
+    base: Model,                   # the model to start from
     task: Task,                    # the verifier
     questions: Sequence[Question], # to learn from
     config: GrpoConfig,            # the run
@@ -201,19 +201,20 @@ def train_grpo(
     "Train, in this process or as one of several."
     train_to(work, grpo_trainer(base, task, questions, config, work, template), f"RLVR ({config.variant})", CURVES)
 
-def grpo(
-    base: Path,                    # the model's folder
+def train_grpo(
+    base: Model,                   # the model to start from
     task: Task,                    # the verifier
     questions: Sequence[Question], # to learn from
     config: GrpoConfig,            # the run
     template: str = "question",    # what the model reads around a question
     launch: str = "",              # arguments of `accelerate launch`; empty trains in this process
-) -> Path:
-    "Folder of the RLVR-trained model, with its training curves in `history.json`; trained now if it is not in the store."
+) -> Model:
+    "The RLVR-trained model, with its training curves in `history.json`; trained now if it is not in the store."
     if len(questions) < config.questions:
         raise UserError(f"a step takes {config.questions} questions, but there are only {len(questions)} to train on")
-    key = dict(base=fingerprint(base), task=task.source(), grader=task.version, questions=[q.id for q in questions],
-               config=config.model_dump(mode="json"), template=template, code=2)
-    return made(
-        "grpo", key, lambda work: launched(launch, train_grpo, work, base, task, list(questions), config, template)
+    key = dict(
+        base=base.fingerprint, task=task.source(), grader=task.version, questions=[q.id for q in questions],
+        config=config.model_dump(mode="json"), template=template, code=2,
     )
+    def make(work: Path) -> None: launched(launch, run_grpo, work, base, task, list(questions), config, template)
+    return Model.at(made("grpo", key, make))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TrainConfig', 'shared_fields', 'share', 'filled', 'adapters', 'progress_callback', 'training_points',
-           'last_checkpoint', 'resumed_from', 'retire', 'memory_errors', 'train_to']
+           'training_history', 'last_checkpoint', 'resumed_from', 'retire', 'memory_errors', 'train_to']
 
 # %% ../../nbs/api/training/02_trainers.ipynb #cc93f6e5
 import math, shutil
@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
 from ..core.artifacts import write_json
 from ..core.errors import UserError
-from ..models.checkpoints import best_device, save
+from ..models.checkpoints import Model, best_device, is_out_of_memory, save
 
 # %% ../../nbs/api/training/02_trainers.ipynb #73f9e243
 class TrainConfig(BaseModel):
@@ -130,6 +131,15 @@ def training_points(
         if first in log
     ]
 
+# %% ../../nbs/api/training/02_trainers.ipynb #98a71ea5
+def training_history(
+    model: Model, # trained here
+) -> pd.DataFrame:
+    "A row a logged step: `step`, then a column a curve."
+    path = model.folder / "history.json"
+    if not path.is_file(): raise UserError(f"{model.folder} has no history.json, so it was not trained here")
+    return pd.read_json(path)
+
 # %% ../../nbs/api/training/02_trainers.ipynb #588f4ccf
 def last_checkpoint(
     work: Path, # TRL's output folder
@@ -174,11 +184,9 @@ def retire(
 @contextmanager
 def memory_errors() -> Iterator[None]:
     "Turn a memory that is too small for a training into one clear line."
-    import torch
     try: yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "can't allocate memory" not in str(error):
-            raise
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not is_out_of_memory(error): raise
         raise UserError(
             "the training does not fit into memory; in trl lower per_device_train_batch_size and raise"
             " gradient_accumulation_steps as much, or set lora to a rank such as 16"

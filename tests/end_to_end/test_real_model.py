@@ -11,10 +11,10 @@ from conftest import ROOT, command
 import rlvd_nb.training.trainers as trainers
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.base import RIGHT, WRONG, Grade, Question
-from rlvd_nb.models.checkpoints import load, load_tokenizer
+from rlvd_nb.models.checkpoints import Model
 from rlvd_nb.training.distillation import (
-    OnPolicyConfig, SftConfig, on_policy, on_policy_trainer, sft, sft_fields, sft_trainer)
-from rlvd_nb.training.rlvr import GrpoConfig, grpo, grpo_fields, grpo_trainer
+    OnPolicyConfig, SftConfig, train_on_policy, on_policy_trainer, train_sft, sft_fields, sft_trainer)
+from rlvd_nb.training.rlvr import GrpoConfig, train_grpo, grpo_fields, grpo_trainer
 from rlvd_nb.training.trainers import TrainConfig, filled, memory_errors, shared_fields
 
 SMALL = dict(
@@ -85,22 +85,22 @@ class Vowels:
         return Grade(RIGHT if sum(c in "aeiou" for c in completion) > 3 else WRONG)
 
 
-TRAININGS = {"grpo": lambda model, **more: grpo(model, Vowels(), QUESTIONS, REINFORCE.model_copy(update=more)),
-             "sft": lambda model, **more: sft(model, LESSON, IMITATE.model_copy(update=more)),
-             "on_policy": lambda model, **more: on_policy(model, other(model), QUESTIONS, PULL.model_copy(update=more))}
+TRAININGS = {"grpo": lambda model, **more: train_grpo(model, Vowels(), QUESTIONS, REINFORCE.model_copy(update=more)),
+             "sft": lambda model, **more: train_sft(model, LESSON, IMITATE.model_copy(update=more)),
+             "on_policy": lambda model, **more: train_on_policy(model, other(model), QUESTIONS, PULL.model_copy(update=more))}
 
 
 def other(model):
     "A teacher: the model with other weights."
     folder = model.with_name("teacher")
     if not folder.exists():
-        teacher, tokenizer = load(model, "cpu")
+        teacher, tokenizer = model.load("cpu")
         for parameter in teacher.parameters(): parameter.data *= 1.5
         teacher.save_pretrained(folder), tokenizer.save_pretrained(folder)
     return folder
 
 
-def weights(folder): return dict(load(folder, "cpu")[0].named_parameters())
+def weights(folder): return dict(folder.load("cpu")[0].named_parameters())
 
 
 @pytest.mark.parametrize("kind", TRAININGS)

@@ -206,12 +206,12 @@ def test_a_student_that_solves_nothing_has_no_reasoning_only_arm(tiny_qwen2, gol
 def test_section_05_on_math_500(tiny_qwen2, golds, data, store, tmp_path):
     "A student that has learned half of the golds, adapters of rank 4, and a teacher's file with all of them."
     from rlvd_nb.models.prompts import render
-    from rlvd_nb.training.distillation import SftConfig, sft
+    from rlvd_nb.training.distillation import SftConfig, train_sft
     teacher, questions = golds
     known = pd.DataFrame(
         [dict(prompt=render(q.prompt, "qwen-math"), completion=f"\\boxed{{{q.gold}}}") for q in questions[::2]]
     )
-    student = sft(tiny_qwen2, known, SftConfig(epochs=80, batch=6, warmup=5, learning_rate=1e-2))
+    student = train_sft(tiny_qwen2, known, SftConfig(epochs=80, batch=6, warmup=5, learning_rate=1e-2))
     assert json.loads((student / "history.json").read_text())[-1]["loss"] < .3
     done = papers(student, teacher, data, store, tmp_path, lora=4)
     assert done.returncode == 0, done.stderr[-3000:]

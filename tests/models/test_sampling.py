@@ -8,7 +8,8 @@ from hypothesis import given, strategies as st
 from scipy import stats
 
 from rlvd_nb.core.errors import UserError
-from rlvd_nb.models.checkpoints import LabModelConfig, load, new_model, word_tokenizer
+from rlvd_nb.models.checkpoints import Model
+from rlvd_nb.models.word_models import LabModelConfig, new_model, word_tokenizer
 from rlvd_nb.models.sampling import Request, SamplingParams, before_stop
 from rlvd_nb.models.transformers_sampler import TransformersSampler, warpers
 
@@ -81,8 +82,8 @@ def test_any_causal_model(name):
     )
 
 
-def test_a_checkpoint_as_users_have_it(tiny_qwen2):
-    model, tokenizer = load(tiny_qwen2, "cpu")
+def test_a_checkpoint_as_users_have_it(tiny_model):
+    model, tokenizer = tiny_model.load("cpu")
     samples = collected(
         TransformersSampler(model, tokenizer), [Request("Find the value of $x$", 0, 4)], SamplingParams(max_tokens=12)
     )
@@ -209,9 +210,9 @@ def test_stop_strings(lab, params):
     assert ended > 20
 
 
-def test_stop_strings_that_tokens_do_not_keep_to(tiny_qwen2):
+def test_stop_strings_that_tokens_do_not_keep_to(tiny_model):
     "In a byte-level vocabulary: a stop string inside a token, over several, and with half characters before it."
-    model, tokenizer = load(tiny_qwen2, "cpu")
+    model, tokenizer = tiny_model.load("cpu")
     sampler = TransformersSampler(model, tokenizer)
     for stop in (("e",), ("tep",), ("\x07", "�L")):
         samples = collected(

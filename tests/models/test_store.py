@@ -10,7 +10,8 @@ import trap_task
 from rlvd_nb.core.artifacts import made, replacing, write_text
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.kinship import task as kinship
-from rlvd_nb.models.checkpoints import LabModelConfig, new_model, save, word_tokenizer
+from rlvd_nb.models.checkpoints import Model, save
+from rlvd_nb.models.word_models import LabModelConfig, new_model, word_tokenizer
 from rlvd_nb.models.sampling import SamplingParams
 from rlvd_nb.models.store import PAIR, chosen_engine, read_parts, respond, sample_key, verdicts
 from rlvd_nb.core import artifacts
@@ -22,10 +23,8 @@ PARAMS = SamplingParams(max_tokens=8)
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     tokenizer = word_tokenizer(TASK.world.vocabulary, TASK.world.relations)
-    return save(
-        new_model(LabModelConfig(width=16, layers=1, heads=2, hidden=16), tokenizer, 0), tokenizer,
-        tmp_path_factory.mktemp("model"),
-    )
+    network = new_model(LabModelConfig(width=16, layers=1, heads=2, hidden=16), tokenizer, 0)
+    return Model.at(save(network, tokenizer, tmp_path_factory.mktemp("model")))
 
 
 def nothing_to_do(_): raise AssertionError("something was sampled although nothing is missing")
@@ -83,7 +82,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from rlvd_nb.tasks.kinship import task
-from rlvd_nb.models.checkpoints import load
+from rlvd_nb.models.checkpoints import Model
 from rlvd_nb.models.sampling import SamplingParams
 from rlvd_nb.models.store import respond
 from rlvd_nb.models.transformers_sampler import TransformersSampler
@@ -93,13 +92,14 @@ class Slow(TransformersSampler):
             yield batch
             time.sleep(.3)
 kinship = task(entities=40, train_questions=30, test_questions=30)
-respond(Path(sys.argv[1]), kinship, kinship.questions("test"), 32, SamplingParams(max_tokens=8), sampler=lambda f: Slow(*load(f), memory=200_000))
+slow = lambda model: Slow(*model.load(), memory=200_000)
+respond(Model.at(Path(sys.argv[1])), kinship, kinship.questions("test"), 32, SamplingParams(max_tokens=8), sampler=slow)
 """
 
 
 def test_a_killed_run_goes_on(store, model):
     "kill -9 in the middle of sampling: nothing but the batch in flight is lost, and the end is the same."
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(model)], env=os.environ | dict(RLVD_OUT=str(store)))
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(model.folder)], env=os.environ | dict(RLVD_OUT=str(store)))
     deadline = time.time() + 120
     while len(list(store.glob("store/samples/*/*.parquet"))) < 2 and time.time() < deadline: time.sleep(.05)
     process.send_signal(signal.SIGKILL)

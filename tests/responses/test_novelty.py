@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from rlvd_nb.core.errors import UserError
-from rlvd_nb.models.checkpoints import LabModelConfig, load, new_model, save, word_tokenizer
+from rlvd_nb.models.checkpoints import Model, save
+from rlvd_nb.models.word_models import LabModelConfig, new_model, word_tokenizer
 from rlvd_nb.models.sampling import Request, SamplingParams
 from rlvd_nb.models.scoring import by_length, logprobs
 from rlvd_nb.models.transformers_sampler import TransformersSampler
@@ -68,7 +69,7 @@ def tiny(tmp_path_factory):
     model = new_model(LabModelConfig(width=32, layers=2, heads=4, hidden=32), tokenizer, seed=1)
     with torch.no_grad():
         for parameter in model.parameters(): parameter.mul_(3)
-    return save(model, tokenizer, tmp_path_factory.mktemp("tiny") / "model")
+    return Model.at(save(model, tokenizer, tmp_path_factory.mktemp("tiny") / "model"))
 
 
 def test_probabilities_of_all_one_token_answers_are_at_most_one(tiny, store):
@@ -77,7 +78,7 @@ def test_probabilities_of_all_one_token_answers_are_at_most_one(tiny, store):
     p = np.exp(logprobs(tiny, pd.DataFrame(dict(prompt="mentor Ada ?", completion=answers))))
     assert 0 < p.sum() <= 1 and (p > 0).all()
     import torch
-    model, tokenizer = load(tiny, "cpu")
+    model, tokenizer = tiny.load("cpu")
     ids = tokenizer("mentor Ada ?").input_ids
     with torch.no_grad():
         first = model(torch.tensor([ids])).logits[0, -1].softmax(-1)
@@ -96,7 +97,7 @@ def test_probabilities_of_all_one_token_answers_are_at_most_one(tiny, store):
 
 def test_scores_are_the_samplers_and_no_batch_changes_them(tiny, store):
     "What the sampler says of its own finished responses, whatever they are padded with."
-    model, tokenizer = load(tiny, "cpu")
+    model, tokenizer = tiny.load("cpu")
     sampler, pairs, expected = TransformersSampler(model, tokenizer), [], []
     for batch in sampler.sample(
         [Request("mentor Ada ?", 0, 40), Request("rival mentor Bo ?", 0, 40)], SamplingParams(max_tokens=12)

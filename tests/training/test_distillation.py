@@ -10,10 +10,11 @@ from test_training import BRIEF, SIZE, TASK, run_until, weights
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.base import RIGHT, Question, check_disjoint, load_task
 from rlvd_nb.tasks.kinship import make_question, path_of, questions_through, true_walk, unknown_facts
-from rlvd_nb.models.checkpoints import load, load_tokenizer
+from rlvd_nb.models.checkpoints import Model
 from rlvd_nb.models.prompts import render
-from rlvd_nb.training.distillation import OnPolicyConfig, SftConfig, completion_rows, on_policy, sft, sft_trainer
-from rlvd_nb.training.pretraining import base_model, teacher_model
+from rlvd_nb.models.prompts import completion_rows
+from rlvd_nb.training.distillation import OnPolicyConfig, SftConfig, sft_trainer, train_on_policy, train_sft
+from rlvd_nb.training.pretraining import pretrain_base, pretrain_teacher
 
 LESSON = SftConfig(epochs=2, batch=8, warmup=0, checkpoint=2)
 JUDGED = OnPolicyConfig(steps=6, batch=8, warmup=0, checkpoint=2, max_tokens=22)
@@ -31,9 +32,9 @@ def problems(data):
 
 # what is learned
 
-def test_the_loss_is_on_the_completion_and_its_end(tiny_qwen2, problems, store, tmp_path):
-    trainer = sft_trainer(tiny_qwen2, problems, SftConfig(batch=12, warmup=0), tmp_path)
-    tokenizer = load_tokenizer(tiny_qwen2)
+def test_the_loss_is_on_the_completion_and_its_end(tiny_model, problems, store, tmp_path):
+    trainer = sft_trainer(tiny_model, problems, SftConfig(batch=12, warmup=0), tmp_path)
+    tokenizer = tiny_model.tokenizer()
     batch, = trainer.get_train_dataloader()
     learned = []
     for ids, labels, attention in zip(*(batch[name].tolist() for name in ("input_ids", "labels", "attention_mask"))):
@@ -44,25 +45,26 @@ def test_the_loss_is_on_the_completion_and_its_end(tiny_qwen2, problems, store, 
     assert sorted(learned) == sorted(problems.itertuples(index=False, name=None))
 
 
-def test_a_response_that_does_not_fit_is_refused(tiny_qwen2):
-    with pytest.raises(UserError, match=r"a prompt and response of \d+ tokens do not fit the student's 20"):
-        completion_rows(load_tokenizer(tiny_qwen2), ["What is 1 + 1?"], ["a " * 40], 20)
+def test_a_response_that_does_not_fit_is_refused(tiny_model):
+    with pytest.raises(UserError, match=r"a prompt and response of \d+ tokens do not fit the model's 20"):
+        completion_rows(tiny_model.tokenizer(), ["What is 1 + 1?"], ["a " * 40], 20)
 
 
 @pytest.mark.parametrize("rank", [0, 4])
-def test_learning_changes_every_matrix(tiny_qwen2, problems, store, rank):
-    student = sft(tiny_qwen2, problems, SftConfig(epochs=2, batch=12, warmup=0, lora=rank))
-    before, after = weights(tiny_qwen2), weights(student)
+def test_learning_changes_every_matrix(tiny_model, problems, store, rank):
+    student = train_sft(tiny_model, problems, SftConfig(epochs=2, batch=12, warmup=0, lora=rank))
+    before, after = weights(tiny_model), weights(student)
     assert set(before) == set(after)  # adapters are merged
     assert all(not torch.equal(before[name], after[name]) for name in before if name.endswith("proj.weight"))
     assert rank == 0 or torch.equal(before["model.embed_tokens.weight"], after["model.embed_tokens.weight"])
-    history = json.loads((student / "history.json").read_text())
+    history = json.loads((student.folder / "history.json").read_text())
     assert [row["step"] for row in history] == [1, 2] and history[1]["loss"] < history[0]["loss"]
 
 
-def test_what_was_learned_is_said_and_ended(tiny_qwen2, store):
+def test_what_was_learned_is_said_and_ended(tiny_model, store):
     pairs = pd.DataFrame(dict(prompt=["Say it:"] * 8, completion=[" \\boxed{7}"] * 8))
-    model, tokenizer = load(sft(tiny_qwen2, pairs, SftConfig(epochs=40, batch=8, warmup=0, learning_rate=1e-2)), "cpu")
+    config = SftConfig(epochs=40, batch=8, warmup=0, learning_rate=1e-2)
+    model, tokenizer = train_sft(tiny_model, pairs, config).load("cpu")
     ids = torch.tensor([tokenizer("Say it:").input_ids])
     said = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False)[
         0, ids.shape[1] :
@@ -70,13 +72,13 @@ def test_what_was_learned_is_said_and_ended(tiny_qwen2, store):
     assert said[-1] == tokenizer.eos_token_id and tokenizer.decode(said[:-1]) == " \\boxed{7}"
 
 
-def test_nothing_to_learn_is_said(tiny_qwen2, store):
+def test_nothing_to_learn_is_said(tiny_model, store):
     with pytest.raises(UserError, match="no responses to learn from"):
-        sft(tiny_qwen2, pd.DataFrame(columns=["prompt", "completion"]), LESSON)
-    with pytest.raises(UserError, match="no questions for on-policy"): on_policy(tiny_qwen2, tiny_qwen2, [], JUDGED)
+        train_sft(tiny_model, pd.DataFrame(columns=["prompt", "completion"]), LESSON)
+    with pytest.raises(UserError, match="no questions for on-policy"): train_on_policy(tiny_model, tiny_model, [], JUDGED)
     with pytest.raises(UserError, match="TRL's SFTConfig: .*epoch"):
-        sft(
-            tiny_qwen2, pd.DataFrame(dict(prompt=["a"], completion=["b"])),
+        train_sft(
+            tiny_model, pd.DataFrame(dict(prompt=["a"], completion=["b"])),
             LESSON.model_copy(update=dict(trl=dict(epoch=3))),
         )
 
@@ -91,10 +93,10 @@ def lessons():
 
 def students():
     "Both students of the small base model."
-    base = base_model(TASK, SIZE, BRIEF)
+    base = pretrain_base(TASK, SIZE, BRIEF)
     return [
-        sft(base, lessons(), LESSON),
-        on_policy(base, teacher_model(TASK, SIZE, BRIEF), TASK.questions("train"), JUDGED),
+        train_sft(base, lessons(), LESSON),
+        train_on_policy(base, pretrain_teacher(TASK, SIZE, BRIEF), TASK.questions("train"), JUDGED),
     ]
 
 
@@ -107,17 +109,18 @@ def test_killed_students_end_where_they_would_have_ended(store, monkeypatch):
         run_until(lambda: list(store.glob(f"store/{kind}/*.work/checkpoint-2/trainer_state.json")), store, KILLED)
     resumed = students()
     monkeypatch.setenv("RLVD_OUT", f"{store}-fresh")
-    base = weights(base_model(TASK, SIZE, BRIEF))
+    base = weights(pretrain_base(TASK, SIZE, BRIEF))
     for one, other in zip(resumed, students()):
         a, b = weights(one), weights(other)
         assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
         assert all(not torch.equal(a[name], base[name]) for name in a if name.endswith("proj.weight"))
-        assert json.loads((one / "history.json").read_text())[0]["step"] == 1 and not list(one.glob("checkpoint-*"))
+        assert json.loads((one.folder / "history.json").read_text())[0]["step"] == 1
+        assert not list(one.folder.glob("checkpoint-*"))
 
 
-def test_a_teacher_of_another_vocabulary_is_refused(store, tiny_qwen2):
+def test_a_teacher_of_another_vocabulary_is_refused(store, tiny_model):
     with pytest.raises(UserError, match="needs one vocabulary; the student's has"):
-        on_policy(base_model(TASK, SIZE, BRIEF), tiny_qwen2, TASK.questions("train"), JUDGED)
+        train_on_policy(pretrain_base(TASK, SIZE, BRIEF), tiny_model, TASK.questions("train"), JUDGED)
 
 
 # the lab's teacher

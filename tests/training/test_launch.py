@@ -10,12 +10,13 @@ from hypothesis import given, strategies as st
 
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.kinship import task as kinship
-from rlvd_nb.models.checkpoints import LabModelConfig, load
-from rlvd_nb.training.distillation import SftConfig, sft
+from rlvd_nb.models.checkpoints import Model
+from rlvd_nb.models.word_models import LabModelConfig
+from rlvd_nb.training.distillation import SftConfig, train_sft
 from rlvd_nb.training.launch import failure_of, launch_command, launched
-from rlvd_nb.training.pretraining import PretrainConfig, base_model
-from rlvd_nb.training.rlvr import GrpoConfig, grpo
-from rlvd_nb.training.trainers import share
+from rlvd_nb.training.pretraining import PretrainConfig, pretrain_base
+from rlvd_nb.training.rlvr import GrpoConfig, train_grpo
+from rlvd_nb.training.trainers import share, training_history
 
 TWO = "--num_processes 2 --cpu --main_process_port 0"
 PATH = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
@@ -30,25 +31,25 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("launch")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RLVD_OUT", str(folder / "base"))
-        base = base_model(
+        base = pretrain_base(
             TASK, LabModelConfig(width=32, layers=1, heads=2, hidden=32),
             PretrainConfig(steps=100, texts=2000, rows=8, checkpoint=50, warmup=5),
         )
     return folder, base
 
 
-def ended(folder: Path):
+def ended(model: Model):
     "Curves and weights of a training."
-    return pd.read_json(folder / "history.json"), dict(load(folder, "cpu")[0].named_parameters())
+    return training_history(model), dict(model.load("cpu")[0].named_parameters())
 
 
 def test_two_processes_fine_tune_as_one(world, monkeypatch):
-    config, folders = SftConfig(epochs=2, batch=8, warmup=0, learning_rate=3e-3, checkpoint=3), []
+    config, models = SftConfig(epochs=2, batch=8, warmup=0, learning_rate=3e-3, checkpoint=3), []
     for where, launch in (("one", ""), ("two", TWO)):
         monkeypatch.setenv("RLVD_OUT", str(world[0] / where))
-        folders.append(sft(world[1], LESSON, config, launch))
-    assert folders[0].name == folders[1].name, "how it was launched is no part of what it is"
-    (one, a), (two, b) = map(ended, folders)
+        models.append(train_sft(world[1], LESSON, config, launch))
+    assert models[0].folder.name == models[1].folder.name, "how it was launched is no part of what it is"
+    (one, a), (two, b) = map(ended, models)
     assert len(one) == len(two) == 8 and one["loss"].iloc[-1] < one["loss"].iloc[0]
     assert np.abs(one["loss"] - two["loss"]).max() < 1e-4
     assert all(torch.allclose(a[name], b[name], atol=1e-4) for name in a)
@@ -58,8 +59,8 @@ REINFORCE = GrpoConfig(steps=3, questions=3, group=4, max_tokens=22, warmup=0, c
 MACHINE = """
 import sys
 from pathlib import Path
-from test_launch import QUESTIONS, REINFORCE, TASK, grpo
-print(grpo(Path(sys.argv[1]), TASK, QUESTIONS, REINFORCE, launch=sys.argv[2]))
+from test_launch import QUESTIONS, REINFORCE, TASK, Model, train_grpo
+print(train_grpo(Model.at(Path(sys.argv[1])), TASK, QUESTIONS, REINFORCE, launch=sys.argv[2]).folder)
 """
 
 
@@ -73,7 +74,7 @@ def test_two_machines_reinforce_as_one_process(world, monkeypatch):
     )
     machines = [
         subprocess.Popen(
-            [sys.executable, "-c", MACHINE, str(base), launch + str(rank)], stdout=subprocess.PIPE,
+            [sys.executable, "-c", MACHINE, str(base.folder), launch + str(rank)], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
             env=os.environ | dict(PYTHONPATH=PATH, RLVD_OUT=str(folder / f"machine-{rank}")),
         )
@@ -83,7 +84,7 @@ def test_two_machines_reinforce_as_one_process(world, monkeypatch):
     assert [machine.returncode for machine in machines] == [0, 0], said[0][1][-2000:] + said[1][1][-2000:]
     monkeypatch.setenv("RLVD_OUT", str(folder / "one"))
     (one, a), *others = map(
-        ended, [grpo(base, TASK, QUESTIONS, REINFORCE), *(Path(out.split()[-1]) for out, _ in said)]
+        ended, [train_grpo(base, TASK, QUESTIONS, REINFORCE), *(Model.at(Path(out.split()[-1])) for out, _ in said)]
     )
     assert one["gradient norm"].max() > 0
     for two, b in others:
@@ -106,7 +107,7 @@ def test_what_cannot_be_shared_is_one_line(world, monkeypatch):
     with pytest.raises(
         UserError, match="^2 processes cannot share a step of 7 responses x 1 accumulated passes equally; [^\n]*$"
     ):
-        sft(world[1], LESSON, SftConfig(batch=7), TWO)
+        train_sft(world[1], LESSON, SftConfig(batch=7), TWO)
     assert not [path for path in (world[0] / "odd/store/sft").iterdir() if not path.suffix]
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.kinship import task as kinship
-from rlvd_nb.models.checkpoints import load
+from rlvd_nb.models.checkpoints import Model
 from rlvd_nb.models.sampling import Request, SamplingParams, before_stop
 from rlvd_nb.models.store import respond
 from rlvd_nb.models.transformers_sampler import TransformersSampler
@@ -30,7 +30,7 @@ TASK = kinship(entities=40, train_questions=30, test_questions=30)
 def model(tmp_path_factory):
     "A Qwen2 of some 100,000 parameters with a byte-level BPE tokenizer."
     from tiny_checkpoint import make
-    return make(tmp_path_factory.mktemp("tiny") / "qwen2", width=64)
+    return Model.at(make(tmp_path_factory.mktemp("tiny") / "qwen2", width=64))
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def sampler(model):
 @pytest.fixture(scope="session")
 def reference(model):
     "The same model in transformers: sampler, and a function from prompt and tokens to log-probabilities."
-    loaded, tokenizer = load(model, "cpu")
+    loaded, tokenizer = model.load("cpu")
 
     @torch.inference_mode()
     def forced(prompt: str, tokens: tuple[int, ...]) -> np.ndarray:
@@ -178,7 +178,7 @@ def test_what_cannot_work_is_one_line(sampler, model, tmp_path):
     with pytest.raises(UserError, match="do not fit the model's 4096"):
         list(sampler.sample([Request(PROMPTS[0], 0, 1)], SamplingParams(max_tokens=4096)))
     (tmp_path / "config.json").write_text(
-        json.dumps(json.loads((model / "config.json").read_text()) | dict(architectures=["NoSuchModel"]))
+        json.dumps(json.loads((model.folder / "config.json").read_text()) | dict(architectures=["NoSuchModel"]))
     )
     with pytest.raises(UserError, match="engine vllm: .* does not start on .*take engine=transformers") as refused:
         start_engine(tmp_path, 1024, 1, 0)
@@ -187,7 +187,7 @@ def test_what_cannot_work_is_one_line(sampler, model, tmp_path):
 
 def test_section_03(store, model, tmp_path):
     "As a user runs it: training and two engines one after the other in one kernel, the figures, and what they were made of."
-    small = dict(engine="vllm", model=model, samples=4, train_questions=12, test_questions=12, steps=1)
+    small = dict(engine="vllm", model=model.folder, samples=4, train_questions=12, test_questions=12, steps=1)
     given = [x for name, value in small.items() for x in ("-p", f"{name}={value}")]
     done = command(
         "rlvd",
