@@ -57,7 +57,8 @@ def completion_rows(
         ids = prompt + completion + [tokenizer.eos_token_id]
         if len(ids) > context:
             raise UserError(
-                f"a prompt and response of {len(ids)} tokens do not fit the model's {context:g}; leave such responses out"
+                f"a prompt and response of {len(ids)} tokens do not fit the model's {context:g}; leave such"
+                " responses out"
             )
         rows.append(dict(input_ids=ids, completion_mask=[0] * len(prompt) + [1] * (len(completion) + 1)))
     return rows

@@ -214,7 +214,9 @@ def sampler_for(
     "The engine's sampler on this model."
     if engine == "vllm": return VllmSampler(model)
     stop_engine()  # of another model, which would hold the GPU's memory
-    from rlvd_nb.models.transformers_sampler import TransformersSampler  # torch is loaded when something must be sampled
+    from rlvd_nb.models.transformers_sampler import (
+        TransformersSampler,
+    )  # torch is loaded when something must be sampled
     return TransformersSampler(*model.load())
 
 # %% ../../nbs/api/models/07_store.ipynb #51db1f34

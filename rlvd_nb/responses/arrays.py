@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARRAYS', 'Responses', 'tabulate', 'answer_codes', 'without_errors', 'subset', 'without', 'save_responses',
-           'load_responses', 'entropies', 'faults', 'chain_validity']
+           'load_responses', 'entropies', 'faults', 'chain_validity', 'simulate_responses']
 
 # %% ../../nbs/api/responses/01_arrays.ipynb #64154894
 from collections.abc import Sequence
@@ -178,3 +178,16 @@ def chain_validity(
                 )
             )
     return pd.DataFrame(found, columns=["model", "quantity", "value", "low", "high", "questions"])
+
+# %% ../../nbs/api/responses/01_arrays.ipynb #c5feac44
+def simulate_responses(
+    rates: np.ndarray, # success rate of each question [N]
+    n: int,            # samples a question
+    seed: int = 0,     # of the draws
+) -> Responses:
+    "Responses of a model with these success rates; a wrong answer is one of thirty."
+    rng, gold = np.random.default_rng(seed), np.arange(len(rates))
+    right = rng.random((len(rates), n)) < np.asarray(rates)[:, None]
+    answers = np.where(right, gold[:, None], len(rates) + rng.integers(30, size=right.shape))
+    questions = tuple(Question(str(i), f"{i} ?", str(i), "test") for i in gold)
+    return Responses(questions, right, right, answers, gold, np.ones(right.shape, int))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KEYWORDS', 'SURFACE_BINS', 'MEASURES', 'reflection_words', 'keyword_pattern', 'surface', 'surface_by_bin',
-           'question_means', 'contrast', 'contrasts']
+           'surface_by_base_bin', 'question_means', 'contrast', 'contrasts']
 
 # %% ../../nbs/api/responses/03_surface.ipynb #aadaa381
 import re
@@ -15,8 +15,9 @@ import pandas as pd
 
 from ..core.errors import UserError
 from ..tasks.base import RIGHT, Task
-from ..stats.comparison import paired_difference
+from ..stats.comparison import bin_edges, bin_labels, bin_of, paired_difference
 from ..stats.estimators import mean_interval
+from .arrays import Responses
 
 # %% ../../nbs/api/responses/03_surface.ipynb #41651960
 KEYWORDS = (
@@ -81,6 +82,19 @@ def surface_by_bin(
                                   value=value.value, low=value.low, high=value.high, questions=len(inside)))
     rank = {label: i for i, label in enumerate(order)}
     return pd.DataFrame(found).sort_values("bin", key=lambda column: column.map(rank), kind="stable", ignore_index=True)
+
+# %% ../../nbs/api/responses/03_surface.ipynb #7f998cd5
+def surface_by_base_bin(
+    models: dict[str, pd.DataFrame], # by name, as `surface` gives them
+    base: Responses,                 # of the base model, whose counts make the bins
+    seed: int = 0,                   # of the bootstrap
+) -> pd.DataFrame:
+    "The same in bins of the base model's counts, with a name for each model and correctness."
+    edges = bin_edges(SURFACE_BINS, base.n)
+    labels = bin_labels(edges)
+    bins = {question.id: labels[i] for question, i in zip(base.questions, bin_of(base.counts, edges))}
+    table = surface_by_bin(models, bins, labels, seed)
+    return table.assign(series=table["model"] + ", " + table["right"])
 
 # %% ../../nbs/api/responses/03_surface.ipynb #279d8e6e
 def question_means(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MIN_SETS', 'RIDGE', 'orders', 'tau_of', 'partial_tau', 'check_sets', 'tau_table', 'ridge_prediction', 'predictions',
-           'told_predictions']
+           'prediction_table']
 
 # %% ../../nbs/api/stats/05_ranking.ipynb #642eb29e
 from collections.abc import Sequence
@@ -131,7 +131,7 @@ def predictions(
         )
     return pd.DataFrame(rows, index=indicators.index)
 
-def told_predictions(
+def prediction_table(
     table: pd.DataFrame, # as `predictions` gives it
 ) -> pd.DataFrame:
     "A row a predictor: τ and share of variance explained on sets that were left out (below 0: worse than their mean)."
