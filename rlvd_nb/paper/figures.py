@@ -12,6 +12,7 @@ __all__ = ['BIN_COLUMNS', 'ENDS', 'FOREST_COLUMNS', 'TAUS', 'nothing_to_draw', '
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -48,6 +49,7 @@ def _rows(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
     return table[table[columns[0]].notna()]
 
 # %% ../../nbs/api/paper/02_figures.ipynb #357e60ff
+@cache
 def _inches(text: str, size: float) -> float:
     "Width of the widest line of a text."
     return max(TextPath((0, 0), line or " ", size=size).get_extents().width for line in str(text).split("\n")) / 72

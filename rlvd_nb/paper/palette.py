@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'STARTS', 'PATTERNS', 'GRADES', 'DOMAINS', 'SPLITS', 'GAINS', 'VERDICTS', 'INK', 'PAPER', 'CLAIMED',
-           'MATRIX', 'LOOKS', 'HOLLOW', 'WARM', 'MARKERS', 'DEUTERANOPIA', 'TO_XYZ', 'WHITE', 'TOGETHER', 'STYLE',
-           'NARROW', 'WIDE', 'look', 'shades', 'seen', 'apart', 'styled', 'save_figure']
+           'MATRIX', 'PAGE', 'LOOKS', 'HOLLOW', 'WARM', 'MARKERS', 'DEUTERANOPIA', 'TO_XYZ', 'WHITE', 'TOGETHER',
+           'STYLE', 'NARROW', 'WIDE', 'look', 'shades', 'seen', 'apart', 'styled', 'save_figure']
 
 # %% ../../nbs/api/paper/01_palette.ipynb #1f83c6f9
 from collections.abc import Callable, Sequence
@@ -46,6 +46,9 @@ VERDICTS = {"supported": ("#004d45", "o"), "contradicted": ("#d4506f", "X"), "in
 INK, PAPER = "#1c1c1c", "#ffffff"
 CLAIMED = "#dceae8"                 # the side on which a claim puts its effect
 MATRIX = plt.get_cmap("Greys")      # shade of a cell by its share of the row
+
+# %% ../../nbs/api/paper/01_palette.ipynb #0235f806
+PAGE = ":root { --ink: #1c1c1c; --quiet: #555555; --rule: #dddddd; --ground: #f6f6f4; --link: #005a9c; }"
 
 # %% ../../nbs/api/paper/01_palette.ipynb #159b1622
 LOOKS = MODELS | STARTS | PATTERNS | GRADES | DOMAINS | SPLITS | VERDICTS
