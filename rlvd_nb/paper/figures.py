@@ -94,18 +94,20 @@ def _handles(names: Sequence[str], line: str = "none", more: dict | None = None)
     return [Line2D([], [], label=label(name), linestyle=line, markersize=4, **look(name, names)) for name in names]
 
 # %% ../../nbs/api/paper/02_figures.ipynb #67f64943
-def _tidy(*axes, signed: bool = False) -> None:
-    "Limits of the y axes, the same for all: a margin, inside what the values can be, and no rounding errors blown up."
+def _tidy(*axes, whole: float | None = None, signed: bool = False) -> None:
+    "The same y limits for all: a margin, inside what the values can be, and no rounding errors blown up."
     ends = np.array([axis.dataLim.intervaly for axis in axes])
     low, high = ends[np.isfinite(ends)].min(), ends[np.isfinite(ends)].max()
+    if whole: low, high = max(low, 0), min(high, whole)
     size = max(abs(low), abs(high))
     reach = .55 * max(high - low, .02 * size if size > 1e-9 else 1)
     bottom, top = (low + high) / 2 - reach, (low + high) / 2 + reach
-    if low > -1e-9 and not signed: bottom, top = max(bottom, 0), min([top, *(end for end in (1, 100) if high < end + 1e-9)])
+    if low > -1e-9 and not signed:
+        bottom, top = max(bottom, 0), min([top, *(end for end in (1, 100) if high < end + 1e-9)])
     for axis in axes:
         axis.set_ylim(bottom, top)
+        for artist in axis.lines: artist.set_clip_on(False)  # a marker on the edge stays whole, and above the axis
         for artist in (*axis.lines, *axis.collections):
-            artist.set_clip_on(False)  # a marker on the edge stays whole, and above the axis
             if artist.get_zorder() >= 2: artist.set_zorder(3)
 
 def _zero_line(axis, table: pd.DataFrame) -> None:
@@ -159,8 +161,9 @@ def _k_axis(axis, ks: np.ndarray, label: str) -> None:
     axis.set_xlabel(label)
 
 def _curve(axis, x, rows, style: dict, **more) -> None:
-    "A curve with its band; rows has value, low and high."
+    "A curve with its band, or a point with its interval; rows has value, low and high."
     axis.fill_between(x, rows.low, rows.high, color=style["color"], alpha=.18, linewidth=0)
+    if len(x) == 1: axis.vlines(x, rows.low, rows.high, color=style["color"], linewidth=1)
     axis.plot(x, rows.value, markersize=3, **style, **more)
 
 @styled
@@ -177,7 +180,7 @@ def pass_at_k_curves(
         for name, band in bands.items(): _curve(axis, band.ks, band, look(name, names), markevery=_powers(band.ks))
         asked = _counted(band.n for band in bands.values())
         _k_axis(axis, next(iter(bands.values())).ks, f"k (samples a question); {split}, {asked}")
-    _tidy(*axes[0])
+    _tidy(*axes[0], whole=1)
     axes[0][0].set_ylabel("pass@k")
     _legend(figure, _handles(names, "-"))
     return figure
@@ -229,7 +232,7 @@ def changes_by_bin(
     for axis, split, each in zip(axes.flat, panels, labels):
         _change_bars(axis, panels[split], name)
         _name_ticks(axis, each, WIDE / across - .7)
-        axis.set_xlabel(f"right answers of {base}; {split}")
+        axis.set(xlabel=f"right answers of {base}; {split}", xlim=(-.6, len(each) - .4))
     _tidy(*axes.flat)
     for axis in axes[:, 0]: axis.set_ylabel("change of success rate (points)")
     again = any(table["second_change"].notna().any() for table in panels.values())
@@ -251,13 +254,13 @@ def _cell(axis, table: Transitions, i: int, j: int) -> None:
 def _matrix(axis, table: Transitions, title: str) -> None:
     "One matrix of transitions."
     share = table.observed / np.maximum(table.observed.sum(1, keepdims=True), 1)
-    axis.imshow(share, cmap=MATRIX, vmin=0, vmax=1.6, aspect="auto")
+    axis.imshow(share, cmap=MATRIX, vmin=0, vmax=2, aspect="auto")
     for i, j in np.ndindex(*table.observed.shape): _cell(axis, table, i, j)
     _name_ticks(axis, table.labels, WIDE / 2 - 1.2)
     totals = table.observed.sum(1)
     axis.set_yticks(range(len(totals)), [f"{label} n={total}" for label, total in zip(table.labels, totals)])
     axis.set(xlabel=f"right answers: {title}")
-    axis.spines[:].set_visible(False)
+    axis.spines[:].set(visible=True, linewidth=.5, color=look("base, second draw")["color"])
 
 @styled
 def transition_matrices(
@@ -296,6 +299,7 @@ def points_by_group(
     label: str,            # of the y axis, with its unit
     xlabel: str = "",      # of the x axis
     width: float = NARROW, # inches
+    whole: float | None = None, # 1 or 100 where values are success rates: axis and intervals end there
 ):
     "Points with their intervals, one place a group and one colour a series."
     if (table := _rows(table, "value", "low", "high", group, series)).empty:
@@ -308,8 +312,8 @@ def points_by_group(
     labels, asked, more = _where_counted(table, group, groups, series)
     _name_ticks(axis, labels, width - .6)
     axis.set(ylabel=label, xlabel=", ".join(filter(None, (xlabel, asked))), xlim=(-.5, len(groups) - .5))
-    _zero_line(axis, table)
-    _tidy(axis)
+    if not whole: _zero_line(axis, table)
+    _tidy(axis, whole=whole)
     _legend(figure, _handles(names, more=more))
     return figure
 
@@ -389,6 +393,7 @@ def small_curves(
     x: str,              # column along the x axis
     xlabel: str,         # what it is
     ylabel: str,         # what value is, with its unit
+    whole: float | None = None, # 1 or 100 where values are success rates: axis and bands end there
 ):
     "A panel a group, a curve a series, its band shaded."
     if (table := _rows(table, "value", "low", "high", panel, series, x)).empty:
@@ -401,8 +406,10 @@ def small_curves(
             rows = inside[inside[series] == name]
             _curve(axis, rows[x], rows, look(name, names))
         axis.set(xlabel=xlabel, title=_panel_title(title, inside))
-        _zero_line(axis, table)
-    _tidy(*axes[0])
+        whole_steps = pd.api.types.is_integer_dtype(table[x])
+        axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=whole_steps))
+        if not whole: _zero_line(axis, table)
+    _tidy(*axes[0], whole=whole)
     axes[0][0].set_ylabel(ylabel)
     _legend(figure, _handles(names, "-"))
     return figure
@@ -451,7 +458,8 @@ def spectrum(
     "Histogram of success rates, stacked by group: how wide the spread of difficulty is."
     counts, groups = np.asarray(counts), np.asarray(groups)
     if not len(counts): return nothing_to_draw("no question was answered")
-    if left := set(groups) - set(order): raise UserError(f"order must name every group; {str(sorted(left)[0])!r} is missing")
+    if left := sorted(set(map(str, groups)) - set(order)):
+        raise UserError(f"order must name every group; {left[0]!r} is missing")
     figure, axis = plt.subplots(figsize=(WIDE, 2.3), layout="constrained")
     rates = [counts[groups == name] / n for name in order]
     labels = [f"{name} ({len(rate)})" for name, rate in zip(order, rates)]

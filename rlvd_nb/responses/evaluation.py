@@ -71,7 +71,7 @@ def differences(
     other: Responses,  # the second, on the same questions
     seed: int = 0,     # of the permutations
 ) -> pd.DataFrame:
-    "A row a measure: paired difference, its interval, the test, p, and p after Holm (accuracy, named in advance, apart)."
+    "A row a measure: paired difference, interval, test, p, and p after Holm (accuracy, named in advance, apart)."
     before, after, rows = measures(base), measures(other), []
     for label in before:
         found, share = paired_difference(before[label], after[label], seed=seed), "pass@" in label
@@ -196,7 +196,7 @@ def rlvr_verdicts(
     pair: BeforeAfter,     # the comparison on the test questions
     seed: int = 0,         # of the permutations
 ) -> pd.DataFrame:
-    "Paper A's claims of section 4, a row a claim: the effect in this run, its 95 % interval, and what that says of the claim."
+    "Paper A's claims of section 4, a row each: effect in this run, 95 % interval, and what that says of the claim."
     capability = changes[changes["measure"].str.startswith("pass@")].iloc[0]
     bins = bin_of(pair.before.counts, bin_edges(PAPER_BINS, pair.before.n))
     rates = lambda responses: responses.right.mean(1)

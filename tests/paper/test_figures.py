@@ -70,7 +70,8 @@ SETS = pd.DataFrame({
     "set": ["base", "RL"], "accuracy": [5.0, 20.0], "accuracy low": [3.0, 17.0], "accuracy high": [7.0, 23.0],
     "pass@256": [-5.0, 2.0], "pass@256 low": [-8.0, 0.0], "pass@256 high": [-2.0, 4.0]})
 TAUS = pd.DataFrame([
-    dict(indicator=name, gain=gain, tau=tau, low=tau - .2, high=tau + .2, tau_given_length=.1, given_low=0, given_high=.3)
+    dict(indicator=name, gain=gain, tau=tau, low=tau - .2, high=tau + .2, tau_given_length=.1, given_low=0,
+         given_high=.3)
     for gain in ("accuracy", "pass@256") for name, tau in (("surprisal", -.3), ("length", .5))
 ])
 
@@ -80,7 +81,8 @@ DRAWN = {
         split: {"base": band(WEAK), "RLVR": band(STRONG)} for split in ("train", "test")}),
     "band_difference": lambda: figures.band_difference(gap(WEAK, STRONG), "RLVR − base"),
     "changes_by_bin": lambda: figures.changes_by_bin({"train": by_bin(), "test": by_bin()}),
-    "transition_matrices": lambda: figures.transition_matrices({"RLVR": moves(), "base model, second draw": moves(AGAIN)}),
+    "transition_matrices": lambda: figures.transition_matrices({
+        "RLVR": moves(), "base model, second draw": moves(AGAIN)}),
     "points_by_group": lambda: figures.points_by_group(
         points(["base", "RLVR"]), "bin", "model", "entropy (nats)", "right answers of the base model"),
     "domain_panels": lambda: figures.domain_panels(CHANGES, "training", "start", "change of accuracy (points)"),
@@ -113,7 +115,8 @@ EMPTY = {
     "domain_panels": [lambda: figures.domain_panels(NONE, "training", "start", "points")],
     "training_curves": [
         lambda: figures.training_curves(NONE), lambda: figures.training_curves(HISTORY[["step"]]),
-        lambda: figures.training_curves(HISTORY[:0]), lambda: figures.training_curves(HISTORY[["step"]].assign(loss=np.nan))],
+        lambda: figures.training_curves(HISTORY[:0]),
+        lambda: figures.training_curves(HISTORY[["step"]].assign(loss=np.nan))],
     "small_curves": [lambda: figures.small_curves(NONE, "target", "start", "step", "step", "accuracy (%)")],
     "change_arrows": [lambda: figures.change_arrows(NONE, NONE, "x", "y")],
     "spectrum": [lambda: figures.spectrum(np.array([]), N, [], ["known"])],
@@ -124,6 +127,8 @@ EMPTY = {
 }
 CROWDED = {
     "fine bins in two panels": lambda: figures.changes_by_bin({"train": by_bin(FINE_BINS), "test": by_bin(FINE_BINS)}),
+    "bins without questions": lambda: figures.changes_by_bin({
+        split: change_by_bin(WEAK // 64, STRONG // 64, N, FINE_BINS, simulations=50) for split in ("train", "test")}),
     "fine bins of a narrow figure": lambda: figures.points_by_group(
         points(["base", "RLVR"], bin_labels(FINE_BINS)), "bin", "model", "entropy (nats)"),
     "twelve long names": lambda: figures.points_by_group(
@@ -145,6 +150,16 @@ def laid_out(figure):
 
 
 def texts(figure): return [text.get_text() for text in figure.findobj(match=lambda a: hasattr(a, "get_text"))]
+
+
+def seen_labels(axis):
+    "Labels of the x axis that are drawn: those inside its limits."
+    low, high = axis.get_xlim()
+    return [label for place, label in zip(axis.get_xticks(), axis.get_xticklabels())
+            if label.get_text() and low <= place <= high]
+
+
+def legend(figure): return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def marked(axis): return [line for line in axis.lines if line.get_marker() != "None"]
@@ -206,9 +221,9 @@ def test_labels_do_not_collide(name):
     figure = (DRAWN | CROWDED)[name]()
     renderer = laid_out(figure)
     box = lambda text: text.get_window_extent(renderer)
+    level = [label for axis in figure.axes for label in seen_labels(axis) if not label.get_rotation()]
+    assert not [(a.get_text(), b.get_text()) for a, b in combinations(level, 2) if box(a).overlaps(box(b))]
     for axis in figure.axes:
-        level = [label for label in axis.get_xticklabels() if label.get_text() and not label.get_rotation()]
-        assert not [(a.get_text(), b.get_text()) for a, b in pairwise(level) if box(a).overlaps(box(b))]
         upright = [label for label in axis.get_yticklabels() if label.get_text()]
         assert not [(a.get_text(), b.get_text()) for a, b in pairwise(upright) if box(a).overlaps(box(b))]
     for part in ("title", "xlabel"):
@@ -236,6 +251,30 @@ def test_an_axis_of_rates_does_not_leave_them(values):
     assert all(0 <= float(label.get_text()) <= whole for label in figure.axes[0].get_yticklabels() if label.get_text())
 
 
+@pytest.mark.parametrize("whole, low, value, high", [
+    (100, -4, 3, 10), (100, 90, 97, 104), (1, -.2, .1, .4), (1, -2, .5, 3)])
+def test_an_interval_of_a_rate_is_cut_where_rates_end(whole, low, value, high):
+    table = pd.DataFrame(dict(bin=["a", "b"], model="base", step=[0, 1], value=value, low=low, high=high))
+    for figure in (
+        figures.points_by_group(table, "bin", "model", "accuracy", whole=whole),
+        figures.small_curves(table, "bin", "model", "step", "step", "accuracy", whole=whole),
+    ):
+        for axis in figure.axes:
+            bottom, top = axis.get_ylim()
+            assert 0 <= bottom < value < top <= whole and all(each.get_clip_on() for each in axis.collections)
+            assert not [line for line in axis.lines if line.get_marker() == "None"]  # and no line at zero
+
+
+def test_a_curve_of_one_point_has_its_interval():
+    axis = figures.small_curves(ALONG[ALONG["step"] == 0], "target", "start", "step", "step", "accuracy").axes[0]
+    ends = [tuple(segment[:, 1]) for each in axis.collections if isinstance(each, LineCollection)
+            for segment in each.get_segments()]
+    assert ends == [(30, 50), (30, 50)]
+    axis = DRAWN["small_curves"]().axes[0]
+    laid_out(axis.figure)
+    assert not [label for label in axis.get_xticklabels() if "." in label.get_text()]  # steps are whole
+
+
 def test_pass_at_k_of_models_that_solve_all_or_nothing():
     figure = figures.pass_at_k_curves({"test": {"base": band(0 * WEAK), "teacher": band(0 * WEAK + N)}})
     assert figure.axes[0].get_ylim() == (0, 1)
@@ -255,7 +294,8 @@ def test_a_difference_that_is_zero_but_for_rounding_is_drawn_as_zero():
 
 def test_k_is_logarithmic_and_the_questions_are_counted():
     axis = figures.pass_at_k_curves({"test": {"base": band(WEAK, np.arange(1, 101))}}).axes[0]
-    assert axis.get_xscale() == "log" and [label.get_text() for label in axis.get_xticklabels()] == "1 2 4 8 16 32 64".split()
+    assert axis.get_xscale() == "log"
+    assert [label.get_text() for label in axis.get_xticklabels()] == "1 2 4 8 16 32 64".split()
     assert axis.get_xlabel() == "k (samples a question); test, 60 questions"
     assert axis.lines[0].get_markevery() == [0, 1, 3, 7, 15, 31, 63]
     one = figures.pass_at_k_curves({"test": {"base": band(WEAK, np.array([1]))}}).axes[0]
@@ -263,8 +303,9 @@ def test_k_is_logarithmic_and_the_questions_are_counted():
 
 
 def test_panels_of_different_models_share_one_legend():
-    figure = figures.pass_at_k_curves({"train": {"base": band(WEAK)}, "test": {"mine": band(STRONG), "yours": band(AGAIN)}})
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["base", "mine", "yours"]
+    figure = figures.pass_at_k_curves({
+        "train": {"base": band(WEAK)}, "test": {"mine": band(STRONG), "yours": band(AGAIN)}})
+    assert legend(figure) == ["base", "mine", "yours"]
     colors = [line.get_color() for axis in figure.axes for line in axis.lines]
     assert colors == [look(name, ["base", "mine", "yours"])["color"] for name in ("base", "mine", "yours")]
 
@@ -291,18 +332,18 @@ def test_bins_stand_in_their_order_whoever_comes_first():
     assert [label.get_text().split("\n")[0] for label in axis.get_xticklabels()] == bin_labels(PAPER_BINS)
 
 
-@pytest.mark.parametrize("questions, ticks, xlabel, legend", [
+@pytest.mark.parametrize("questions, ticks, xlabel, names", [
     ([50, 50, 50, 50], ["a", "b"], "bin, 50 questions", ["base", "RLVR"]),
     ([50, 20, 50, 20], ["a\nn=50", "b\nn=20"], "bin", ["base", "RLVR"]),
     ([50, 20, 48, 20], ["a\nn=48–50", "b\nn=20"], "bin", ["base", "RLVR"]),
     ([50, 50, 20, 20], ["a", "b"], "bin", ["base, n=50", "RLVR, n=20"]),
 ])
-def test_questions_are_counted_where_they_differ(questions, ticks, xlabel, legend):
+def test_questions_are_counted_where_they_differ(questions, ticks, xlabel, names):
     figure = figures.points_by_group(
         points(["base", "RLVR"], ["a", "b"]).assign(questions=questions), "bin", "model", "tokens", "bin")
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ticks
     assert figure.axes[0].get_xlabel() == xlabel
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == legend
+    assert legend(figure) == names
 
 
 def test_a_column_of_questions_that_are_no_numbers_is_not_counted():
@@ -312,8 +353,7 @@ def test_a_column_of_questions_that_are_no_numbers_is_not_counted():
 
 
 def test_the_null_is_an_outline_and_the_legend_says_which():
-    legend = lambda figure: [text.get_text() for text in figure.legends[0].get_texts()]
-    with_draw, without = figures.changes_by_bin({"test": by_bin()}), figures.changes_by_bin({"test": by_bin(second=None)})
+    with_draw, without = (figures.changes_by_bin({"test": by_bin(second=second)}) for second in (AGAIN, None))
     assert legend(with_draw) == ["RLVR", "the base model, second draw"]
     assert legend(without) == ["RLVR", "expected of a second draw of the base model"]
     bins, bars = len(by_bin()), with_draw.axes[0].patches
@@ -333,8 +373,8 @@ def test_bars_have_their_intervals_and_bins_their_numbers():
 
 def test_matrices_count_frame_and_say_what_they_show():
     table, figure = moves(), figures.transition_matrices({"RLVR": moves()})
-    axis, (counts, frame) = figure.axes[0], figure.legends[0].get_texts()
-    assert (counts.get_text(), frame.get_text()) == ("observed (expected)", "p < 0.05, unadjusted")
+    axis = figure.axes[0]
+    assert legend(figure) == ["observed (expected)", "p < 0.05, unadjusted"]
     framed = table.p_cell < .05
     assert len(axis.patches) == int(framed[table.observed.sum(1) > 0].sum())
     cells = {text.get_position(): text.get_text() for text in axis.texts}
@@ -379,7 +419,7 @@ def test_one_training_step_is_a_point():
 
 def test_the_running_mean_is_named_and_right():
     figure = figures.training_curves(HISTORY)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a step", "running mean over 2 steps"]
+    assert legend(figure) == ["a step", "running mean over 2 steps"]
     mean = HISTORY["reward"].rolling(2, min_periods=1, center=True).mean()
     assert np.allclose(figure.axes[0].lines[1].get_ydata(), mean)
     assert figures.training_curves(HISTORY.assign(kl=np.nan)).axes[4].get_title() == "gradient norm"
@@ -390,12 +430,12 @@ def test_arrows_have_their_crosses_seeds_and_base():
     crosses = [each for each in figure.axes[0].collections if isinstance(each, LineCollection)]
     assert [tuple(map(tuple, each.get_segments()[0])) for each in crosses[:2]] == [
         ((15, -5), (25, -5)), ((20, -9), (20, -1))]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["base", "RLVR", "on-policy", "one training seed"]
+    assert legend(figure) == ["base", "RLVR", "on-policy", "one training seed"]
 
 
 def test_a_spectrum_counts_its_groups():
     figure = DRAWN["spectrum"]()
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["unknown (30)", "known (30)"]
+    assert legend(figure) == ["unknown (30)", "known (30)"]
     assert figure.axes[0].get_ylabel() == "questions, of 60" and figure.axes[0].get_xlim() == (0, 1)
     assert len(figures.spectrum(np.minimum(WEAK, 4), 4, ["known"] * 60, ["known"]).axes[0].patches) == 4
 
@@ -435,13 +475,14 @@ def test_sets_and_indicators_stand_in_their_order():
     names = lambda figure: [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names(DRAWN["set_gains"]()) == ["RL", "base"] and names(DRAWN["ranking_forest"]()) == ["surprisal", "length"]
     assert len(figures.set_gains(SETS, "accuracy", "pass@256", "accuracy").axes[2].lines) == 2  # a third measure too
-    assert [text.get_text() for text in DRAWN["ranking_forest"]().legends[0].get_texts()] == ["τ", "τ with length taken out"]
+    assert legend(DRAWN["ranking_forest"]()) == ["τ", "τ with length taken out"]
 
 
 def test_an_indicator_that_one_gain_lacks_leaves_its_row_empty():
     figure = figures.ranking_forest(TAUS[:3])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["surprisal", "length"]
-    assert [marked(axis)[0].get_xdata().tolist() for axis in figure.axes] == [[-.3, .5], [-.3, pytest.approx(np.nan, nan_ok=True)]]
+    both, one = (marked(axis)[0].get_xdata() for axis in figure.axes)
+    assert list(both) == [-.3, .5] and one[0] == -.3 and np.isnan(one[1])
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -32,7 +32,8 @@ def test_no_colour_is_named_outside_the_palette():
 
 
 def test_colours_would_be_found():
-    assert HEX.findall("('#6b6b6b', 'o') color: #ccc; # %% ../01_palette.ipynb #159b1622 #| export") == ["#6b6b6b", "#ccc"]
+    text = "('#6b6b6b', 'o') color: #ccc; # %% ../01_palette.ipynb #159b1622 #| export"
+    assert HEX.findall(text) == ["#6b6b6b", "#ccc"]
 
 
 @pytest.mark.parametrize("group", TOGETHER)
@@ -97,8 +98,9 @@ def test_a_deuteranope_keeps_greys_and_loses_red_against_green():
 def test_files_are_the_same_bytes_in_another_process(tmp_path):
     "Neither the order of a set nor a date nor a random id gets into a file."
     program = (
-        "import sys; from pathlib import Path; from rlvd_nb.paper.figures import lines; from rlvd_nb.paper.palette import"
-        " save_figure; save_figure(lines([1, 2], {'a': [0, 1], 'b': [1, 0]}, 'x', 'y'), Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from rlvd_nb.paper.figures import lines\n"
+        "from rlvd_nb.paper.palette import save_figure\n"
+        "save_figure(lines([1, 2], {'a': [0, 1], 'b': [1, 0]}, 'x', 'y'), Path(sys.argv[1]))"
     )
     for seed in "12":
         subprocess.run([sys.executable, "-c", program, str(tmp_path / seed)], check=True, env={"PYTHONHASHSEED": seed})
