@@ -25,6 +25,7 @@ from ..responses.evaluation import differences, summary
 from .section import readable, versions
 from .sentences import say_difference, say_moves
 from .figures import band_difference, changes_by_bin, pass_at_k_curves, transition_matrices
+from .palette import PAGE
 
 # %% ../../nbs/api/paper/08_compare.ipynb #42e747c8
 def read_samples(
@@ -211,10 +212,10 @@ def compared(
     return compare_counts(both[0].counts, both[1].counts, both[0].n, seed=seed), each, paired
 
 # %% ../../nbs/api/paper/08_compare.ipynb #1c152583
-PAGE_CSS = """
-body { font: 16px/1.5 Georgia, serif; color: #1c1c1c; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; } h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; font: .8rem/1.4 Helvetica, Arial, sans-serif; display: block; overflow-x: auto; } th, td { padding: .2rem .6rem; text-align: left; border-bottom: 1px solid #e3e3e3; }
-img { max-width: 100%; height: auto; } small { color: #555; }
+PAGE_CSS = PAGE + """
+body { font: 16px/1.5 Georgia, serif; color: var(--ink); max-width: 52rem; margin: 2rem auto; padding: 0 1rem; } h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+table { border-collapse: collapse; font: .8rem/1.4 Helvetica, Arial, sans-serif; display: block; overflow-x: auto; } th, td { padding: .2rem .6rem; text-align: left; border-bottom: 1px solid var(--rule); }
+img { max-width: 100%; height: auto; } small { color: var(--quiet); }
 """
 
 def _picture(figure, text: str) -> str:

@@ -29,6 +29,7 @@ from ..core.profiles import read_profile, resolve_profile
 from ..tasks.sandbox import available
 from ..models.vllm_sampler import unavailable
 from .section import versions
+from .palette import PAGE
 
 # %% ../../nbs/api/paper/10_report.ipynb #22cd966d
 def section_notebooks() -> dict[str, Path]:
@@ -107,14 +108,14 @@ def run_section(
 
 # %% ../../nbs/api/paper/10_report.ipynb #2a8481b8
 CSS = """
-body { font: 16px/1.55 Georgia, 'Times New Roman', serif; color: #1c1c1c; max-width: 56rem; margin: 2rem auto; padding: 0 1.2rem; }
-nav { font-size: .9rem; border-bottom: 1px solid #ccc; padding-bottom: .8rem; } nav a { margin-right: 1rem; }
-h1 { font-size: 1.7rem; margin-top: 3rem; } h2 { font-size: 1.25rem; margin-top: 2rem; } a { color: #0072b2; }
+body { font: 16px/1.55 Georgia, 'Times New Roman', serif; color: var(--ink); max-width: 56rem; margin: 2rem auto; padding: 0 1.2rem; }
+nav { font-size: .9rem; border-bottom: 1px solid var(--rule); padding-bottom: .8rem; } nav a { margin-right: 1rem; }
+h1 { font-size: 1.7rem; margin-top: 3rem; } h2 { font-size: 1.25rem; margin-top: 2rem; } a { color: var(--link); }
 a.anchor-link, .prompt, .jp-InputPrompt, .jp-OutputPrompt { display: none; }
-pre { font-size: .78rem; line-height: 1.4; overflow-x: auto; } .highlight, .input_area { background: #f6f6f4; padding: .1rem .7rem; }
+pre { font-size: .78rem; line-height: 1.4; overflow-x: auto; } .highlight, .input_area { background: var(--ground); padding: .1rem .7rem; }
 table { border: 0; border-collapse: collapse; font: .78rem/1.4 Helvetica, Arial, sans-serif; display: block; overflow-x: auto; margin: .6rem 0; }
-th, td { padding: .2rem .6rem; text-align: left; border: 0; border-bottom: 1px solid #e3e3e3; } img { max-width: 100%; height: auto; }
-blockquote { border-left: 3px solid #ccc; margin-left: 0; padding-left: 1rem; color: #555; }
+th, td { padding: .2rem .6rem; text-align: left; border: 0; border-bottom: 1px solid var(--rule); } img { max-width: 100%; height: auto; }
+blockquote { border-left: 3px solid var(--rule); margin-left: 0; padding-left: 1rem; color: var(--quiet); }
 """
 
 def _without_progress(notebook):
@@ -144,7 +145,7 @@ def write_report(
     bodies = "".join(f'<section id="s{path.stem[:2]}">{body}</section>' for path, body in sections.items())
     made = html.escape(", ".join(f"{name} {version}" for name, version in versions().items()))
     page = (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f"<title>{html.escape(title)}</title><style>{CSS}{HtmlFormatter().get_style_defs('.highlight')}</style>"
+            f"<title>{html.escape(title)}</title><style>{PAGE}{CSS}{HtmlFormatter().get_style_defs('.highlight')}</style>"
             f"<body><nav>{links}</nav>{bodies}<footer><p><small>Made by {made}.</small></p></footer></body></html>")
     return write_text(folder / "index.html", page)
 

@@ -72,7 +72,7 @@ def differences(
     other: Responses,  # the second, on the same questions
     seed: int = 0,     # of the permutations
 ) -> pd.DataFrame:
-    "A row a measure: paired difference, its interval, the test, p, and p after Holm (accuracy, named in advance, apart)."
+    "A row a measure: paired difference, interval, test, p, and p after Holm (accuracy, named in advance, apart)."
     before, after, rows = measures(base), measures(other), []
     for label in before:
         found, share = paired_difference(before[label], after[label], seed=seed), "pass@" in label

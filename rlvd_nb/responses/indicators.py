@@ -49,7 +49,7 @@ def student_indicators(
 def agreement(
     rows: pd.DataFrame, # responses of one source, columns question_id and answer
 ) -> np.ndarray:
-    "Share of the source's responses to the same question that give the same answer [rows]; one without an answer agrees with nobody."
+    "Share of the source's responses to the question with the same answer [rows]; none agrees with a missing answer."
     sizes = rows.groupby("question_id")["answer"].transform("size")
     same = rows.groupby(["question_id", "answer"], dropna=True)["answer"].transform("size")
     return (same / sizes).fillna(0.).to_numpy(float)
@@ -65,7 +65,7 @@ def distance(
     pairs: pd.DataFrame, # question_id and completion of responses
     own: pd.DataFrame,   # the same of the student's responses
 ) -> np.ndarray:
-    "How far each response is from the nearest of the student's own to the same question [rows]: 0 where the student wrote it, 1 where no two words agree."
+    "Distance of each response from the nearest of the student's own [rows]: 0 if it wrote it, 1 if no two words agree."
     written = {
         question: [word_pairs(text) for text in texts.unique()]
         for question, texts in own.groupby("question_id")["completion"]

@@ -73,7 +73,7 @@ def levelled(
     tolerance: float = .02,        # largest relative difference of tokens
     seed: int = 0,                 # of the draw
 ) -> dict[str, pd.DataFrame]:
-    "Arms of equally many responses of each length; arms that cannot be made equal are refused, with the number that fell short."
+    "Arms of equally many responses of each length; UserError with the number that fell short if that cannot be."
     if count < 0:
         raise UserError(f"the responses of an arm must be 1 or more, or 0 for as many as there can be, not {count}")
     for name, arm in arms.items():
@@ -125,7 +125,7 @@ def read_teacher(
     path: Path,                    # .jsonl, .jsonl.gz or .parquet
     questions: Sequence[Question], # that may be answered
 ) -> pd.DataFrame:
-    "Columns question_id and completion, for the questions given; a file without its columns or without any of the questions is refused."
+    "Columns question_id and completion, for the questions given; UserError if the file lacks columns or all of them."
     table = read_table(path)
     key = next((name for name in ("question_id", "question") if name in table), None)
     if key is None or "response" not in table:

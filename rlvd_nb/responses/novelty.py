@@ -50,7 +50,7 @@ def question_values(
     absent: np.ndarray,   # whether each is absent from the reference [rows]
     logprob: np.ndarray,  # the base model's log-probability of each [rows]
 ) -> pd.DataFrame:
-    "A row a question: distinct right responses, share of them never written before, mean log-probability, expected draws."
+    "A row a question: distinct right responses, share never written before, mean log-probability, expected draws."
     table = chains.assign(absent=absent, logprob=logprob).groupby("question_id").agg(
         chains=("absent", "size"), absent=("absent", "mean"), logprob=("logprob", "mean"))
     return table.assign(draws=expected_draws(chains, logprob))
@@ -91,7 +91,7 @@ def beyond_null(
     null: pd.DataFrame,    # of the base model's second draw
     seed: int = 0,         # of the permutations
 ) -> pd.DataFrame:
-    "Trained less second draw, on the questions that both answer rightly: share absent, log-probability, log10 of the draws."
+    "Trained less second draw, on questions that both answer rightly: share absent, log-probability, log10 of draws."
     both, found = trained.index.intersection(null.index), []
     measures = {
         "share never written before": lambda t: t["absent"],

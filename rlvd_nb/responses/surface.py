@@ -67,7 +67,7 @@ def surface_by_bin(
     order: Sequence[str],            # the bins, from hard to easy
     seed: int = 0,                   # of the bootstrap
 ) -> pd.DataFrame:
-    "A row a model, correctness, bin and measure: mean over questions with its 95 % interval (Figures 3, 11 to 14 of paper A)."
+    "A row a model, correctness, bin and measure: mean with its 95 % interval (Figures 3, 11 to 14 of paper A)."
     found = []
     for name, table in models.items():
         means = (
@@ -127,7 +127,7 @@ def contrasts(
     name: str,           # of the trained one
     seed: int = 0,       # of the permutations
 ) -> pd.DataFrame:
-    "A row a contrast and measure: right less wrong within each model, trained less base over all and over right responses."
+    "A row a contrast and measure: right less wrong in each model, trained less base over all and right responses."
     found = []
     for measure, label in MEASURES.items():
         mean = lambda table, right: question_means(table, measure, right)

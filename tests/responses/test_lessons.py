@@ -1,4 +1,5 @@
-"""Arms differ in one thing only: matched ones share questions and counts, levelled ones numbers and lengths; a teacher's file is not trusted."""
+"""Arms differ in one thing only: matched ones share questions and counts, levelled ones numbers and lengths; a
+teacher's file is not trusted."""
 import json
 
 import pandas as pd
@@ -88,7 +89,7 @@ def test_levelled_arms_have_equally_many_of_each_length(a, b, c):
     assert sizes["tokens"].nunique() == sizes["responses"].nunique() == 1
 
 
-@given(st.lists(st.integers(1, 3000), min_size=1, max_size=300), st.lists(st.integers(1, 3000), min_size=1, max_size=300))
+@given(*[st.lists(st.integers(1, 3000), min_size=1, max_size=300)] * 2)
 @settings(deadline=None)
 def test_lengths_that_hardly_repeat_are_equal_within_the_tolerance_or_refused(a, b):
     arms = {name: arm((0, n) for n in lengths) for name, lengths in dict(a=a, b=b).items()}
@@ -151,7 +152,8 @@ def write(path, rows):
 
 
 @pytest.mark.parametrize("rows", [[dict(question_id="a", response="4")], [dict(question="2 + 2", response="4")],
-                                  [dict(question_id="a", response="4"), dict(question_id="elsewhere", response="5"), dict(question_id="b", response=None)]])
+                                  [dict(question_id="a", response="4"), dict(question_id="elsewhere", response="5"),
+                                   dict(question_id="b", response=None)]])
 def test_a_teachers_file_gives_question_and_completion(tmp_path, rows):
     expected = [dict(question_id="a", completion="4")]
     assert read_teacher(write(tmp_path / "t.jsonl", rows), QUESTIONS).to_dict("records") == expected

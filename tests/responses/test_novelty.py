@@ -1,4 +1,5 @@
-"""The number of draws it takes is the number that simulation needs; the base model's own responses were never absent; log-probabilities are ones."""
+"""The number of draws it takes is the number that simulation needs; the base model's own responses were never absent;
+log-probabilities are ones."""
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,7 +27,7 @@ def graded(*each):
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.floats(.01, 1), min_size=2, max_size=6), st.data())
 def test_expected_draws_are_those_of_simulation(weights, data):
-    "A model that writes text i with known probability, until it writes one of the chosen ones: mean number of draws within 5 standard errors."
+    "Text i is written with known probability, until a chosen one comes: mean number of draws within 5 standard errors."
     p = np.array(weights) / sum(weights)
     chosen = data.draw(st.sets(st.integers(0, len(p) - 1), min_size=1))
     chains = pd.DataFrame(dict(question_id="q", completion=[str(i) for i in sorted(chosen)]))
@@ -37,7 +38,9 @@ def test_expected_draws_are_those_of_simulation(weights, data):
     assert abs(waits.mean() - expected) < 5 * max(waits.std(), 1e-9) / np.sqrt(len(waits)) + .01 * expected
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", "z"]), st.sampled_from(["right", "wrong"])), min_size=1, max_size=20))
+@given(st.lists(
+    st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", "z"]), st.sampled_from(["right", "wrong"])),
+    min_size=1, max_size=20))
 def test_a_set_against_itself_is_never_absent(each):
     rows = graded(*each)
     chains = distinct_right(rows)

@@ -9,9 +9,10 @@ from rlvd_nb.tasks.kinship import task as kinship
 from rlvd_nb.responses.surface import (
     KEYWORDS, contrast, contrasts, keyword_pattern, question_means, reflection_words, surface, surface_by_bin)
 
-TABLE_5 = """actually, aha, alternatively, another approach, checking our work, correction:, different method, double-check, hmm, however,
-I made a mistake, I need to reconsider, I realize, let me recalculate, let me think, let's check, let's reconsider, looking back, make sure, ok,
-on second thought, retracing, to be sure, to confirm, verify, wait, we could also"""
+TABLE_5 = """actually, aha, alternatively, another approach, checking our work, correction:, different method,
+double-check, hmm, however, I made a mistake, I need to reconsider, I realize, let me recalculate, let me think,
+let's check, let's reconsider, looking back, make sure, ok, on second thought,
+retracing, to be sure, to confirm, verify, wait, we could also"""
 WORDS = [word.strip() for word in TABLE_5.split(",")]
 COUNT = keyword_pattern(KEYWORDS)
 
@@ -21,13 +22,16 @@ def test_the_keywords_are_the_papers():
 
 
 @pytest.mark.parametrize("word", WORDS)
-@pytest.mark.parametrize("sentence", ["So the sum is 7. {} the sign is wrong.", "{}, 3 + 4", "we get 7 ({}) \\boxed{{7}}", "a\n{}\nb"])
+@pytest.mark.parametrize("sentence", [
+    "So the sum is 7. {} the sign is wrong.", "{}, 3 + 4", "we get 7 ({}) \\boxed{{7}}", "a\n{}\nb"])
 def test_every_keyword_is_found_in_a_sentence(word, sentence):
     for written in (word, word.lower(), word.capitalize(), word.upper()):
         assert COUNT.findall(sentence.format(written)) == [written]
 
 
-@pytest.mark.parametrize("text", ["token", "book", "waiter", "awaits", "okay", "verifying", "hmmm", "howevermuch", "factually", "aha2", "corrections:", "ok_", "un-checked"])
+@pytest.mark.parametrize("text", [
+    "token", "book", "waiter", "awaits", "okay", "verifying", "hmmm", "howevermuch", "factually", "aha2",
+    "corrections:", "ok_", "un-checked"])
 def test_a_keyword_inside_another_word_is_none(text):
     assert COUNT.findall(f"the {text} is") == []
 
@@ -59,7 +63,7 @@ def test_a_response_is_measured():
 
 
 def test_a_contrast_within_questions_solved_by_hand():
-    "Easy questions have short responses, so the raw means say right is shorter; within each question right is longer, by 1 and by 3."
+    "Easy questions have short responses: raw means say right is shorter; within a question it is longer, by 1 and 3."
     base = surface(
         rows(
             ("easy", True, "x x"), ("easy", True, "x x"), ("easy", True, "x x"), ("easy", False, "x"),

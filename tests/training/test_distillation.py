@@ -1,4 +1,5 @@
-"""Students learn the completion and its end, nothing else; killed runs go on as if they had not been; the lab's teacher is right and teaches no test question."""
+"""Students learn the completion and its end, nothing else; killed runs go on as if they had not been; the lab's teacher
+is right and teaches no test question."""
 import itertools, json
 
 import pandas as pd
@@ -75,7 +76,8 @@ def test_what_was_learned_is_said_and_ended(tiny_model, store):
 def test_nothing_to_learn_is_said(tiny_model, store):
     with pytest.raises(UserError, match="no responses to learn from"):
         train_sft(tiny_model, pd.DataFrame(columns=["prompt", "completion"]), LESSON)
-    with pytest.raises(UserError, match="no questions for on-policy"): train_on_policy(tiny_model, tiny_model, [], JUDGED)
+    with pytest.raises(UserError, match="no questions for on-policy"):
+        train_on_policy(tiny_model, tiny_model, [], JUDGED)
     with pytest.raises(UserError, match="TRL's SFTConfig: .*epoch"):
         train_sft(
             tiny_model, pd.DataFrame(dict(prompt=["a"], completion=["b"])),
@@ -104,7 +106,7 @@ KILLED = "import sys; sys.path.insert(0, sys.argv[1]); from test_distillation im
 
 
 def test_killed_students_end_where_they_would_have_ended(store, monkeypatch):
-    "kill -9 in supervised fine-tuning, again in on-policy distillation, then to the end: the weights of runs that were never killed."
+    "kill -9 in supervised fine-tuning, then in on-policy distillation: the weights of runs that were left alone."
     for kind in ("sft", "on-policy"):
         run_until(lambda: list(store.glob(f"store/{kind}/*.work/checkpoint-2/trainer_state.json")), store, KILLED)
     resumed = students()

@@ -65,7 +65,7 @@ print(train_grpo(Model.at(Path(sys.argv[1])), TASK, QUESTIONS, REINFORCE, launch
 
 
 def test_two_machines_reinforce_as_one_process(world, monkeypatch):
-    "A process and a store each: the same rollouts and rewards on every step, of three groups one and a half to a machine; both end with the whole model."
+    "A process and a store each, one and a half groups to a machine: the same rollouts and rewards, both get the model."
     folder, base = world
     with socket.socket() as free: free.bind(("127.0.0.1", 0)); port = free.getsockname()[1]
     launch = (
@@ -112,8 +112,10 @@ def test_what_cannot_be_shared_is_one_line(world, monkeypatch):
 
 
 @pytest.mark.parametrize("code, last, kind, message", [
-    (1, "E0101 failed\n exitcode  : -9\n traceback : Signal 9 (SIGKILL) received by PID 7\n", RuntimeError, "ended by Signal 9 \\(SIGKILL\\); 9 often means that memory ran out"),
-    (2, "usage: ...\naccelerate: error: unrecognized arguments: --bogus\n\n", UserError, "exit code 2: accelerate: error: unrecognized arguments: --bogus"),
+    (1, "E0101 failed\n exitcode  : -9\n traceback : Signal 9 (SIGKILL) received by PID 7\n", RuntimeError,
+     "ended by Signal 9 \\(SIGKILL\\); 9 often means that memory ran out"),
+    (2, "usage: ...\naccelerate: error: unrecognized arguments: --bogus\n\n", UserError,
+     "exit code 2: accelerate: error: unrecognized arguments: --bogus"),
     (3, "", RuntimeError, "exit code 3: it said nothing")])
 def test_a_launcher_that_fails_is_one_line(tmp_path, code, last, kind, message):
     with pytest.raises(kind, match=message): raise failure_of(tmp_path / "none", code, last)

@@ -1,4 +1,4 @@
-"""Training trains: real TRL trainers change the weights, errors are no rewards, a killed run ends where it would have ended."""
+"""Training trains: real TRL trainers change the weights, errors are no rewards, a killed run ends as it would have."""
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
 
