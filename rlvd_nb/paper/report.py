@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['TYPES', 'CSS', 'PACKAGES', 'CHECKS', 'app', 'cache', 'Parameters', 'Profile', 'Force', 'UsageError',
            'section_notebooks', 'section_notebook', 'need_papermill', 'parameters_of', 'typed', 'checked_parameters',
-           'SectionFailed', 'run_section', 'section_html', 'write_report', 'run_paper', 'checked', 'check_python',
-           'check_gpu', 'check_engines', 'check_places', 'doctor', 'parse_parameters', 'paper', 'section', 'cache_ls',
-           'cache_rm', 'doctor_command', 'say', 'grade', 'passk', 'sample', 'quality', 'compare', 'one_line_errors',
-           'main']
+           'SectionFailed', 'forget_bars', 'run_section', 'section_html', 'write_report', 'run_paper', 'checked',
+           'check_python', 'check_gpu', 'check_engines', 'check_places', 'doctor', 'parse_parameters', 'paper',
+           'section', 'cache_ls', 'cache_rm', 'doctor_command', 'say', 'grade', 'passk', 'sample', 'quality', 'compare',
+           'one_line_errors', 'main']
 
 # %% ../../nbs/api/paper/10_report.ipynb #a39b3d87
 import html, json, os, platform, shutil, sys
@@ -81,6 +81,17 @@ def checked_parameters(
 class SectionFailed(RuntimeError):
     "A section stopped at a cell."
 
+def forget_bars(
+    executed: Path, # a notebook that was executed, or not begun
+) -> None:
+    "Take out what went to the error stream: progress bars and warnings, which the terminal has shown."
+    import nbformat
+    if not executed.is_file(): return
+    notebook = nbformat.read(executed, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code": cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+    write_text(executed, nbformat.writes(notebook) + "\n")
+
 def run_section(
     notebook: Path,   # a section
     parameters: dict, # checked
@@ -91,6 +102,7 @@ def run_section(
     from papermill.exceptions import PapermillExecutionError
     with disk_errors(folder): folder.mkdir(parents=True, exist_ok=True)
     copy = folder / notebook.name
+    os.environ["RLVD_TERMINAL"] = "1"  # the kernel's bars come here, and not into the notebook
     try:
         with disk_errors(copy):
             papermill.execute_notebook(
@@ -104,6 +116,7 @@ def run_section(
             f" ({error.source.strip().splitlines()[0][:60]!r})"
         )
         raise SectionFailed(f"{where}: {error.ename}: {error.evalue}; the notebook so far is {copy}") from None
+    finally: forget_bars(copy)
     return copy
 
 # %% ../../nbs/api/paper/10_report.ipynb #2a8481b8
@@ -118,11 +131,6 @@ th, td { padding: .2rem .6rem; text-align: left; border: 0; border-bottom: 1px s
 blockquote { border-left: 3px solid var(--rule); margin-left: 0; padding-left: 1rem; color: var(--quiet); }
 """
 
-def _without_progress(notebook):
-    for cell in notebook.cells:
-        if cell.cell_type == "code": cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
-    return notebook
-
 # %% ../../nbs/api/paper/10_report.ipynb #e3891b6f
 def section_html(
     executed: Path, # an executed notebook
@@ -131,7 +139,7 @@ def section_html(
     import nbformat
     from nbconvert import HTMLExporter
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
-    return exporter.from_notebook_node(_without_progress(nbformat.read(executed, as_version=4)))[0]
+    return exporter.from_notebook_node(nbformat.read(executed, as_version=4))[0]
 
 # %% ../../nbs/api/paper/10_report.ipynb #336fa221
 def write_report(

@@ -1,0 +1,50 @@
+"""Execute notebooks in place and keep their outputs: python tools/execute.py [NOTEBOOK ...]; all of them when none is named.
+
+Sections run in the lab's setting, library notebooks as `nbdev_test` runs them. What is shown for a moment (progress bars, warnings) is
+dropped. The notebook remembers the sources that its outputs belong to, and `tools/in_sync.py` refuses one whose sources have changed since."""
+import hashlib, json, os, subprocess, sys, tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = [*sorted((ROOT / "nbs").glob("*.ipynb")), *sorted((ROOT / "nbs" / "api").glob("*/*.ipynb"))]
+
+
+def code_digest(notebook: dict) -> str:
+    "Sixteen digits that name the code of a notebook."
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:16]
+
+
+def stale(notebook: dict) -> bool:
+    "Whether the outputs belong to other code than the notebook has now."
+    return notebook["metadata"].get("executed") != code_digest(notebook)
+
+
+def lasting(output: dict) -> bool:
+    "Whether an output is meant to stay."
+    shown = output.get("data", {})
+    return output.get("name") != "stderr" and not (set(shown) == {"text/plain"} and not "".join(shown["text/plain"]).strip())
+
+
+def execute(path: Path) -> None:
+    "Run a notebook and write it with its outputs."
+    import nbformat
+    from nbclient import NotebookClient
+    notebook = nbformat.read(path, as_version=4)
+    section = path.parent == ROOT / "nbs"
+    os.environ.pop("IN_TEST", None) if section else os.environ.__setitem__("IN_TEST", "1")
+    with tempfile.TemporaryDirectory() as out:
+        if not section: os.environ["RLVD_OUT"] = out
+        NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code": cell.outputs = [output for output in cell.outputs if lasting(output)]
+    notebook.metadata["executed"] = code_digest(json.loads(nbformat.writes(notebook)))
+    path.write_text(nbformat.writes(notebook) + "\n")
+
+
+if __name__ == "__main__":
+    chosen = [Path(name).resolve() for name in sys.argv[1:]] or NOTEBOOKS
+    for number, path in enumerate(chosen, 1):
+        print(f"{number}/{len(chosen)} {path.relative_to(ROOT)}", flush=True)
+        execute(path)
+    subprocess.run([Path(sys.executable).with_name("nbdev_clean")], cwd=ROOT, check=True)

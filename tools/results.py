@@ -1,0 +1,167 @@
+"""RESULTS.md and the README's findings, from the tables in figures/: python tools/results.py writes both."""
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+FIGURES = ROOT / "figures"
+BEGIN, END = "<!-- findings, written by tools/results.py -->", "<!-- end of findings -->"
+
+
+def read(name: str) -> pd.DataFrame: return pd.read_csv(FIGURES / f"{name}.csv")
+
+
+def share(row) -> str: return f"{100 * row['value']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+
+
+def points(value: float, low: float, high: float) -> str:
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
+
+
+def change(row, scale: float = 1, column: str = "change") -> str:
+    return points(*(scale * row[name] for name in (column, "low", "high")))
+
+
+def p_value(p: float) -> str: return "< 0.001" if p < .001 else f"{p:.2g}"
+
+
+def table(rows: list[dict]) -> str:
+    "A Markdown table, numbers as they are."
+    names = list(rows[0])
+    body = ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows]
+    return "\n".join(["| " + " | ".join(names) + " |", "|---" * len(names) + "|", *body])
+
+
+def rlvr() -> str:
+    "Accuracy and capability before and after RLVR, test questions."
+    values = read("rlvr_summary").query("split == 'test'").set_index(["measure", "model"])
+    moved = read("rlvr_differences").query("split == 'test'")
+    return table([{
+        "test questions, %": row["measure"], "base": share(values.loc[(row["measure"], "base")]),
+        "RLVR": share(values.loc[(row["measure"], "RLVR")]),
+        "difference (points)": change(row, 100, "difference"), "p after Holm": p_value(row["p_holm"]),
+    } for _, row in moved.iterrows()])
+
+
+def hardest() -> str:
+    "What became of the hardest questions that the base model could solve, beside chance."
+    moves = read("rlvr_moves").query("questions > 0").set_index(["model", "bin"])
+    second = moves.xs("RLVR").index[1]
+    rl, again = moves.loc[("RLVR", second)], moves.loc[("base, second draw", second)]
+    return (
+        f"Of the {rl['questions']:.0f} hardest questions that the base model could solve (bin {second}, first training"
+        f" seed), {rl['down']:.0f} fell to none after RLVR where {rl['down_null']:.1f} would have if nothing had changed"
+        f" (a second draw of the unchanged base model: {again['down']:.0f}), and {rl['up']:.0f} rose where"
+        f" {rl['up_null']:.1f} would have (second draw: {again['up']:.0f})."
+    )
+
+
+def arms() -> str:
+    "What each way of training does to accuracy and capability."
+    moved = read("distillation_differences")
+    capability = next(name for name in moved["measure"] if name.startswith("pass@"))
+    cell = moved.set_index(["arm", "measure"])
+    return table([{
+        f"{moved['seeds'].iloc[0]} training seeds, points": arm,
+        **{measure: change(cell.loc[(arm, measure)], 100, "difference") for measure in ("accuracy", capability)},
+    } for arm in dict.fromkeys(moved["arm"])])
+
+
+def doses() -> str:
+    "What distillation does to capability without new knowledge, and what stating all missing facts adds, by pattern."
+    found = read("knowledge_confirmatory")
+    named = {"dose 0 against base": "no new knowledge", "slope in dose": "all missing facts add"}
+    found[["pattern", "effect"]] = found["effect"].str.split(": ", expand=True)
+    cell = found.set_index(["pattern", "measure", "effect"])
+    return table([{"points": pattern} | {
+        f"{measure}, {named[effect]}": f"{change(cell.loc[(pattern, measure, effect)])}"
+                                       f" {cell.loc[(pattern, measure, effect)]['direction']}"
+        for measure in dict.fromkeys(found["measure"]) for effect in named
+    } for pattern in dict.fromkeys(found["pattern"])])
+
+
+def worlds() -> str:
+    "The central patterns in each world."
+    path = FIGURES / "full" / "knowledge_worlds.csv"
+    found = pd.read_csv(path)
+    capability = next(name for name in found["measure"] if name.startswith("pass@"))
+    cell = found[found["measure"] == capability].set_index(["world", "pattern", "effect"])
+    return table([{f"{capability}, points": f"world {world}"} | {
+        f"{pattern}: {effect}": change(cell.loc[(world, pattern, effect)])
+        for pattern in dict.fromkeys(found["pattern"]) for effect in dict.fromkeys(found["effect"])
+    } for world in dict.fromkeys(found["world"])])
+
+
+def indicators() -> str:
+    "How well each indicator orders response sets."
+    found = read("quality_ranking").dropna(subset=["tau"])
+    tau = lambda row: f"{row['tau']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]".replace("-", "−")
+    cell = found.set_index(["indicator", "gain"])
+    gains = list(dict.fromkeys(found["gain"]))
+    return table([{"Kendall's τ with the gain of": name} | {gain: tau(cell.loc[(name, gain)]) for gain in gains}
+                  for name in dict.fromkeys(found["indicator"]) if all((name, gain) in cell.index for gain in gains)])
+
+
+def ledger() -> str:
+    "Every claim with its verdict."
+    found = read("claims")
+    unit = lambda row: f"{points(row['value'], row['low'], row['high'])} {row['unit']}" if row["verdict"] != "not run" else ""
+    return table([{"claim": f"{row['id']} {row['claim']}", "effect": unit(row),
+                   "p after Holm": p_value(row["p_holm"]) if row["p_holm"] == row["p_holm"] else "",
+                   "verdict": row["verdict"]} for _, row in found.iterrows()])
+
+
+RESULTS = [
+    ("RLVR (section 03)", rlvr, hardest), ("Ways of training, one base model (section 05)", arms),
+    ("New knowledge, by pattern of the lessons (section 07)", doses),
+    ("The same in three worlds (recorded on another machine by the profile `lab-full`)", worlds),
+    ("What makes a response worth distilling (section 08)", indicators), ("The ledger of claims (section 09)", ledger),
+]
+
+
+def results() -> str:
+    "The text of RESULTS.md."
+    parts = [f"## {title}\n\n" + "\n\n".join(make() for make in makers) for title, *makers in RESULTS]
+    head = (
+        "# Results\n\nThe tables of the recorded lab run, written by `tools/results.py` from the files in `figures/`; nothing"
+        " here is typed by hand.\nIntervals are 95 %, over questions and training seeds; [how to read these"
+        " numbers](nbs/how_to_read_these_numbers.ipynb). They come from one\nworld, one base model a section and one"
+        " learning rate: [what they can and cannot tell](README.md#what-it-can-and-cannot-tell)."
+    )
+    return "\n\n".join([head, *parts]) + "\n"
+
+
+def findings() -> str:
+    "Three findings in plain sentences, each with its numbers, for the README."
+    rl = read("rlvr_differences").query("split == 'test'").set_index("measure")
+    tried = read("knowledge_exploration")
+    tried = tried[tried["questions_trained"] == tried["questions_trained"].iloc[0]].set_index(["questions", "measure"])
+    capability = next(name for name in rl.index if name.startswith("pass@"))
+    sets = read("quality_sets").set_index("set")
+    gain = lambda name: points(*sets.loc[name, ["accuracy", "accuracy low", "accuracy high"]])
+    lessons = read("knowledge_confirmatory").query("measure == @capability").set_index("effect")
+    lines = [
+        f"**What RLVR loses is mostly luck.** It moves accuracy by {change(rl.loc['accuracy'], 100, 'difference')} points."
+        f" {capability} changes by {change(tried.loc[('needs missing facts', capability)])} points on questions that need a"
+        " fact the model was never told, where a right answer is a lucky guess, and by"
+        f" {change(tried.loc[('needs none', capability)])} on those it could know.",
+        "**Most of the accuracy is a way of answering.** A student of the base model's own longest right responses gains"
+        f" {gain('base, long')} points, one of the RL model's responses {gain('RL, any' if 'RL, any' in sets.index else 'RL')}.",
+        f"**Facts need a chain.** Lessons that state all missing facts step by step add"
+        f" {change(lessons.loc['step: slope in dose'])} points of {capability}, the same facts in bare answers"
+        f" {change(lessons.loc['direct: slope in dose'])}; those answers never state a fact alone, so part of this is"
+        " built in.",
+    ]
+    return "\n".join([BEGIN, *(f"{i}. {line}" for i, line in enumerate(lines, 1)), END])
+
+
+def readme(text: str) -> str:
+    "The README with its findings as the tables have them."
+    head, rest = text.split(BEGIN)
+    return head + findings() + rest.split(END)[1]
+
+
+if __name__ == "__main__":
+    (ROOT / "RESULTS.md").write_text(results())
+    (ROOT / "README.md").write_text(readme((ROOT / "README.md").read_text()))
+    print(findings())
