@@ -131,6 +131,12 @@ CROWDED = {
         split: change_by_bin(WEAK // 64, STRONG // 64, N, FINE_BINS, simulations=50) for split in ("train", "test")}),
     "fine bins of a narrow figure": lambda: figures.points_by_group(
         points(["base", "RLVR"], bin_labels(FINE_BINS)), "bin", "model", "entropy (nats)"),
+    "points without an interval": lambda: figures.points_by_group(
+        points(["base"], ["a"]).assign(low=np.nan, high=np.nan), "bin", "model", "tokens"),
+    "a training without an interval": lambda: figures.domain_panels(
+        CHANGES.assign(low=np.nan, high=np.nan), "training", "start", "points"),
+    "bins of one question": lambda: figures.changes_by_bin({
+        "test": change_by_bin(WEAK[:3], STRONG[:3], N, simulations=20)}),
     "twelve long names": lambda: figures.points_by_group(
         points(["base"], [f"RLVR on kinship → domain {i}" for i in range(12)]), "bin", "model", "points", width=6.8),
     "seven models": lambda: figures.pass_at_k_curves({
@@ -360,6 +366,19 @@ def test_the_null_is_an_outline_and_the_legend_says_which():
     assert all(bar.get_fill() for bar in bars[:bins]) and not any(bar.get_fill() for bar in bars[bins:])
     assert [bar.get_height() for bar in bars[bins:]] == pytest.approx(100 * by_bin()["second_change"])
     assert [bar.get_height() for bar in without.axes[0].patches[bins:]] == pytest.approx(100 * by_bin()["null_change"])
+
+
+def test_a_second_draw_that_one_panel_lacks_is_drawn_in_none():
+    figure = figures.changes_by_bin({"train": by_bin(), "test": by_bin(second=None)})
+    assert legend(figure)[1] == "expected of a second draw of the base model"
+    for axis in figure.axes:
+        heights = [bar.get_height() for bar in axis.patches[len(by_bin()):]]
+        assert heights == pytest.approx(100 * by_bin()["null_change"])
+
+
+def test_curves_of_different_length_share_an_axis_that_holds_both():
+    axis = figures.pass_at_k_curves({"test": {"base": band(WEAK, KS[:4]), "RLVR": band(STRONG)}}).axes[0]
+    assert axis.get_xlim()[1] > 256 and axis.get_xticks()[-1] == 256
 
 
 def test_bars_have_their_intervals_and_bins_their_numbers():
