@@ -8,8 +8,10 @@ from conftest import ROOT, command
 
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.base import load_task
-from rlvd_nb.experiments.run import Run
-from rlvd_nb.experiments.students import Cohort, self_distilled, teacher_distilled
+from rlvd_nb.experiments.protocol import replicates
+from rlvd_nb.experiments.run import begin_run
+from rlvd_nb.experiments.self_distillation import self_distillation
+from rlvd_nb.experiments.teaching import teaching
 
 SMOKE = Path(tempfile.gettempdir()) / f"rlvd_nb-smoke-{os.getuid()}" / "lab"
 MADE = {
@@ -50,7 +52,7 @@ def test_figures_and_tables_are_there_with_what_made_them(section):
         assert (
             record["section"] == section
             and record["caption"]
-            and {"base", "lessons", "samples"} <= set(record["inputs"]["seed 0"]) & set(record["inputs"]["seed 1"])
+            and {"base", "samples"} <= set(record["inputs"]["seed 0"]) & set(record["inputs"]["seed 1"])
         )
     assert {path.stem.removeprefix(f"{name}_") for path in SMOKE.glob(f"{name}_*.json")} == set(
         f"{figures} {tables}".split()
@@ -83,14 +85,14 @@ def refusal(store, monkeypatch, section, **given):
     "The line with which a section's models are refused."
     monkeypatch.setenv("RLVD_OUT", str(store))
     with pytest.raises(UserError) as caught:
-        Cohort(Run(section, profile="smoke", **given), self_distilled if section == "04" else teacher_distilled)
+        replicates({"04": self_distillation, "05": teaching}[section](begin_run(section, profile="smoke", **given)))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 BAD = [
-    ("04", dict(seeds=0), "at least 1 training seed is needed, not 0"),
-    ("05", dict(seeds=0), "at least 1 training seed is needed, not 0"),
+    ("04", dict(seeds=0), "at least 1 replicate is needed, not 0"),
+    ("05", dict(seeds=0), "at least 1 replicate is needed, not 0"),
     ("04", dict(responses=0), "at least 1 response a question must be kept, not 0"),
     ("05", dict(responses=0), "at least 1 response a question must be kept, not 0"),
     (
@@ -115,7 +117,7 @@ def test_bad_values_are_one_line(shared_store, monkeypatch, number, given, messa
 
 
 def test_bad_teacher_files_are_one_line(shared_store, monkeypatch, tmp_path):
-    train = Run("05", profile="smoke").questions("train")
+    train = begin_run("05", profile="smoke").questions("train")
     refused = lambda path: refusal(shared_store, monkeypatch, "05", teacher=str(path))
     (tmp_path / "columns.jsonl").write_text('{"question": "x", "answer": "y"}\n')
     assert "needs the columns question_id (or question) and response; it has question, answer" in refused(

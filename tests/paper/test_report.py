@@ -140,7 +140,7 @@ def test_bad_values_name_the_cell_and_keep_the_notebook(report, shared_store, gi
 def test_a_world_whose_bins_are_empty(monkeypatch):
     import numpy as np
     from types import SimpleNamespace
-    from rlvd_nb.experiments.run import check_bins
+    from rlvd_nb.experiments.reinforcement import check_bins
     full = SimpleNamespace(settings=SimpleNamespace(full_bins=True))
     with pytest.raises(UserError, match=r"no test question falls into the base model's bins \[0\]"):
         check_bins(full, SimpleNamespace(counts=np.array([2, 10, 40, 100, 200]), n=256))

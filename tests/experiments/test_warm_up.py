@@ -9,9 +9,10 @@ from conftest import command
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.base import load_task
 from rlvd_nb.tasks.mixture import Mixture
-from rlvd_nb.experiments.run import Run
-from rlvd_nb.experiments.warmup import (
-    answers_of, cross_domain, domain_run, domains_of, efficiency, toy_lessons, warm_ups)
+from rlvd_nb.experiments.protocol import Ask, in_domain, replicates
+from rlvd_nb.experiments.run import begin_run
+from rlvd_nb.experiments.transfer import answers_by_domain, cross_domain, efficiency
+from rlvd_nb.experiments.warm_up import domains_of, warm_up, warm_up_lessons
 
 SMALL = dict(kinship=dict(entities=40, mark=True), tracing={}, choice=dict(things=20), knights={})
 DOMAINS = {name: load_task(name, train_questions=30, test_questions=30, **options) for name, options in SMALL.items()}
@@ -43,9 +44,9 @@ def test_the_domains_share_a_text():
 
 
 def test_controls_keep_puzzles_and_numbers(store):
-    run = Run("06", profile="smoke")
+    run = begin_run("06", profile="smoke")
     toy = domains_of(run)[run.settings.toy]
-    lessons = toy_lessons(toy, store)
+    lessons = warm_up_lessons(toy, None, None)
     ids = [lesson["question_id"].tolist() for lesson in lessons.values()]
     assert ids[0] == ids[1] == ids[2] and len(ids[0]) == run.settings.responses * len(toy.questions("train"))
     long, shuffled = lessons["warm-up"]["completion"], lessons["shuffled chains"]["completion"]
@@ -61,9 +62,9 @@ def test_controls_keep_puzzles_and_numbers(store):
 
 
 def test_more_examples_than_the_pool_has(store):
-    run = Run("06", profile="smoke")
+    run = begin_run("06", profile="smoke")
     with pytest.raises(UserError, match="41 train questions asked for, task 'kinship' has 1 to 40"):
-        domain_run(run, "kinship", 41).questions("train")
+        in_domain(run, "kinship", 41).questions("train")
 
 
 def test_efficiency_by_hand():
@@ -100,7 +101,7 @@ def test_section_06_by_the_command_line(shared_store, tmp_path):
 
 
 def test_workers_are_counted_before_anything_is_trained(store):
-    with pytest.raises(UserError, match="^workers must be 0"): warm_ups(Run("06", profile="smoke", workers=-1))
+    with pytest.raises(UserError, match="^workers must be 0"): replicates(warm_up(begin_run("06", profile="smoke", workers=-1)))
     assert not (store / "store").exists()
 
 
@@ -114,22 +115,18 @@ def test_paper_setting_on_real_records(store, data, tiny_qwen2, tmp_path, monkey
     ]
     file = tmp_path / "chains.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in chains))
-    run = Run(
-        "06", profile="paper", model=str(tiny_qwen2), teacher=str(file), samples=2, test_questions=3,
-        engine="transformers", template="question",
-    )
-    run.settings.tasks |= {"knights_knaves": dict(people=[3], max_tokens=16), "math500": dict(max_tokens=16)}
-    run.settings.targets, run.settings.examples, run.settings.max_tokens = ["math500"], {"math500": 4}, 16
-    (
-        run.settings.steps, run.settings.checkpoint, run.settings.step_questions, run.settings.group,
-        run.settings.full_set,
-    ) = (2, 1, 2, 2, False)
-    run.settings.trl, run.settings.sft = {}, dict(epochs=1, batch=2, learning_rate=1e-4, warmup=0)
-    cohort = warm_ups(run)
-    answers = answers_of(cohort)
-    assert {name for name, _ in answers} == {
+    given = dict(model=str(tiny_qwen2), teacher=str(file), samples=2, test_questions=3, engine="transformers", template="question")
+    run = begin_run("06", profile="paper", **given)
+    tasks = run.settings.tasks | {"knights_knaves": dict(people=[3], max_tokens=16), "math500": dict(max_tokens=16)}
+    small = dict(steps=2, checkpoint=1, step_questions=2, group=2, full_set=False, max_tokens=16, trl={})
+    sft = dict(epochs=1, batch=2, learning_rate=1e-4, warmup=0)
+    run = run.vary(tasks=tasks, targets=["math500"], examples={"math500": 4}, sft=sft, **small)
+    evidence, domains = replicates(warm_up(run)), ["knights_knaves", "math500"]
+    answers = answers_by_domain(evidence, domains)
+    assert set(answers["math500"]) == {
         "base", "warm-up", "answers only", "shuffled chains", "base, RLVR on math500", "warm-up, RLVR on math500",
     }
-    table = cross_domain(answers, {"warm-up": ("base", "warm-up")}, list(cohort[0].domains))
-    assert table["domain"].tolist() == ["knights_knaves", "math500"] and table["sd"].notna().all()
-    assert set(cohort[0].curve("base", "math500")) == {0, 1, 2}
+    table = cross_domain(answers, {"warm-up": ("base", "warm-up")})
+    assert table["domain"].tolist() == domains and table["sd"].notna().all()
+    ask = Ask("base, RLVR on math500", domain="math500", samples=run.settings.curve_samples, along=True)
+    assert set(evidence[0].along(ask)) == {0, 1, 2}

@@ -8,9 +8,11 @@ from made_models import model
 
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.stats.comparison import PAPER_BINS, bin_edges, bin_labels
-from rlvd_nb.stats.replicates import (
-    arrows, hardest, intervals, seed_changes, seed_curve, seed_differences, seed_points, seed_summary, told_arm)
+from rlvd_nb.stats.replicates import intervals
 from rlvd_nb.responses.arrays import subset
+from rlvd_nb.responses.replicated import (
+    arrows, lowest_success, seed_changes, seed_curve, seed_differences, seed_points, seed_summary)
+from rlvd_nb.paper.sentences import say_arm
 
 RATES = np.random.default_rng(0).beta(.5, .5, 40)
 
@@ -52,7 +54,7 @@ def test_one_seed_leaves_the_seeds_empty():
     assert (found["low"], found["high"]) == (found["question_low"], found["question_high"])
     table = seed_differences(cohort(RATES, 1), {"RL": cohort(RATES**.5, 1, 50)})
     assert table["p_seeds"].isna().all() and table["p"].notna().all()
-    assert "seeds alone" not in told_arm(table.iloc[0])
+    assert "seeds alone" not in say_arm(table.iloc[0])
 
 
 def test_p_over_seeds_is_that_of_scipy():
@@ -62,7 +64,7 @@ def test_p_over_seeds_is_that_of_scipy():
     assert row["p_seeds"] == pytest.approx(stats.ttest_1samp(each, 0).pvalue) and row["difference"] == pytest.approx(
         np.mean(each)
     )
-    assert row["p"] < .05 and "over 3 seeds alone" in told_arm(row)
+    assert row["p"] < .05 and "over 3 seeds alone" in say_arm(row)
 
 
 def test_nothing_changed_is_no_difference():
@@ -115,7 +117,7 @@ def test_arrows_end_in_the_mean_of_their_points():
 def test_the_hardest_have_the_lowest_success_over_all_seeds(rates, count):
     base = cohort(np.array(rates), 2)
     total = sum(each.counts for each in base)
-    chosen = hardest(base, count)
+    chosen = lowest_success(base, count)
     assert len(chosen) == min(count, len(rates)) and (np.diff(chosen) > 0).all()
     rest = np.delete(total, chosen)
     assert not len(rest) or total[chosen].max() <= rest.min()
