@@ -27,7 +27,7 @@ from ..responses.evaluation import BeforeAfter, measures
 from .run import Run
 from .making import snapshots
 from .asking import on_common_questions, sample_responses, sample_rows
-from .jobs import run_jobs
+from .jobs import run_jobs, workers_wanted
 
 # %% ../../nbs/api/experiments/05_protocol.ipynb #950ff709
 SECOND = ", second draw" # behind an arm's name: an independent second draw of its responses
@@ -255,7 +255,7 @@ def replicates(
     "Several replicates, with all that the protocol asks for; made side by side where the settings have workers."
     run, count = experiment.run, count or experiment.run.settings.seeds
     if count < 1: raise UserError(f"at least 1 replicate is needed, not {count}")
-    if not run.settings.workers: return [replicate(experiment, number) for number in range(count)]
+    if not workers_wanted(run.settings.workers): return [replicate(experiment, number) for number in range(count)]
     for split in ("train", "test"): run.questions(split)  # drawn once, for all processes
     names = [(number, name) for name in experiment.arms for number in range(count)]
     jobs = {(number, name): (experiment, number, name) for number, name in names}
