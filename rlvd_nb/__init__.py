@@ -15,7 +15,7 @@ What is needed first can be imported from here, and loads no torch: pass_at_k, c
 open_model, SamplingParams, respond, begin_run, replicates.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 FIRST = {  # name to module; imported when it is asked for
     "pass_at_k": "stats.estimators", "compare_counts": "stats.comparison", "load_task": "tasks.base", "Question": "tasks.base",

@@ -1,5 +1,5 @@
 """The package as a thing to install and carry on: light imports, pins that agree, notebooks that are clean, data that flows one way."""
-import ast, json, re, subprocess, sys, tomllib
+import ast, json, re, subprocess, sys, tempfile, tomllib
 from pathlib import Path
 
 import pytest
@@ -61,11 +61,28 @@ def test_importing_loads_no_torch_and_no_notebook_tools():
 
 
 @pytest.mark.parametrize("path", LIBRARY + SECTIONS, ids=lambda path: path.stem)
-def test_notebook_is_clean(path):
-    cells = json.loads(path.read_text())["cells"]
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
-    assert max(len(cell["source"]) for cell in cells) < 60
+def test_notebook_shows_what_it_found_and_nothing_else(path):
+    "Outputs, but no counters, bars, warnings or paths of the machine that made them; no cell longer than a screen."
+    text = path.read_text()
+    code = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert outputs and not any(cell["execution_count"] for cell in code)
+    assert not any(output["output_type"] == "error" or output.get("name") == "stderr" for output in outputs)
+    assert str(ROOT) not in text and tempfile.gettempdir() + "/" not in json.dumps(outputs)
+    assert max(len(cell["source"]) for cell in json.loads(text)["cells"]) < 60
+
+
+@pytest.mark.parametrize("path", LIBRARY + SECTIONS, ids=lambda path: path.stem)
+def test_lines_are_short(path):
+    lines = [line for cell in json.loads(path.read_text())["cells"] for line in "".join(cell["source"]).split("\n")]
+    long = [line for line in lines if len(line) > 120 and not line.startswith("|")]  # a table has its lines whole
+    assert not long, long[:3]
+
+
+def test_lines_of_scripts_are_short():
+    scripts = [path for folder in ("tests", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    long = [f"{path.name}:{n}" for path in scripts for n, line in enumerate(path.read_text().split("\n"), 1) if len(line) > 120]
+    assert not long, long[:5]
 
 
 @pytest.mark.parametrize("path", SECTIONS, ids=lambda path: path.stem)
@@ -115,16 +132,27 @@ def test_estimators_know_nothing_of_models():
         if path.parent.name in ("tasks", "stats"): assert wings <= {"core"}, path.stem
 
 
-def test_readme_says_what_the_figures_say():
-    from readme_numbers import block
-    assert block() in (ROOT / "README.md").read_text(), "run: python tools/readme_numbers.py"
+def test_pages_say_what_their_scripts_write():
+    from results import readme, results
+    from write_map import text
+    page = (ROOT / "README.md").read_text()
+    assert page == readme(page) and (ROOT / "RESULTS.md").read_text() == results(), "run: python tools/results.py"
+    assert (ROOT / "nbs" / "api" / "README.md").read_text() == text(), "run: python tools/write_map.py"
 
 
-def test_readme_maps_every_file():
+def test_what_is_needed_first_stands_at_the_top():
+    "Ten names without torch, and a help text that says where the others are."
+    code = "import sys, rlvd_nb; [getattr(rlvd_nb, name) for name in rlvd_nb.FIRST]; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    import rlvd_nb
+    assert done.stdout.strip() == "False" and len(rlvd_nb.FIRST) == 10
+    assert all(wing in rlvd_nb.__doc__ for wing in WINGS)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"): rlvd_nb.nothing
+
+
+def test_readme_leads_everywhere():
+    "Every link of the README goes to a file that is there, and every wing has its line."
     readme = (ROOT / "README.md").read_text()
-    named = (
-        [path.name for path in LIBRARY + SECTIONS]
-        + [path.name for path in (ROOT / "benchmarks").glob("*.py")]
-        + [path.name for path in (ROOT / "nbs/profiles").iterdir()]
-    )
-    assert not [name for name in named if name.removesuffix(".ipynb") not in readme]
+    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", readme) if not link.startswith("http")]
+    assert not [link for link in links if link and not (ROOT / link).exists()]
+    assert not [wing for wing in WINGS if f"| `{wing}` |" not in readme]

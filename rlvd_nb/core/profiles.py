@@ -27,6 +27,7 @@ def resolve_profile(
     if name not in profiles(): raise UserError(f"unknown profile {name!r}; there are: {', '.join(profiles())}")
     return name
 
+# %% ../../nbs/api/core/04_profiles.ipynb #54e8db70
 def read_profile(
     name: str, # a profile's name
 ) -> dict:

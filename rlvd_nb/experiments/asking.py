@@ -45,6 +45,7 @@ def note_samples(
     made_of = [model.fingerprint, sampling_of(run, draw).key(), n, *engine]
     run.inputs.setdefault("samples", {})[f"{name}, {where}, draw {draw}"] = digest(made_of)
 
+# %% ../../nbs/api/experiments/03_asking.ipynb #b624448f
 def sampling_key(
     run: Run,                      # its temperature, seed, template, task
     model: Model,                  # who answers

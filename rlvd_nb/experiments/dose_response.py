@@ -35,6 +35,7 @@ def question_groups(
         raise UserError(f"fewer than 2 test questions are in the group {few[0]!r}; ask for more test questions")
     return groups
 
+# %% ../../nbs/api/experiments/13_dose_response.ipynb #1f9c2378
 class DoseResponse:
     "What every cell of the grid changed, and what RLVR changed; made now as far as it is not in the store."
     def __init__(
@@ -148,6 +149,7 @@ def by_dose(
                 rows.append(place | dict(lessons="RLVR", dose=dose, values=values))
     return with_intervals(rows)
 
+# %% ../../nbs/api/experiments/13_dose_response.ipynb #76ba542a
 def after_distillation(
     grid: DoseResponse, # measured
 ) -> pd.DataFrame:

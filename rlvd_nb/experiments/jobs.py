@@ -44,6 +44,7 @@ def environment(
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
+# %% ../../nbs/api/experiments/04_jobs.ipynb #2225d26b
 @contextmanager
 def worker_pool(
     count: int, # processes

@@ -45,6 +45,7 @@ def teacher_is_a_file(
     "Whether the teacher's responses are in a file that somebody wrote."
     return run.settings.teacher.endswith(KINDS)
 
+# %% ../../nbs/api/experiments/02_making.ipynb #9e5fea55
 def ensure_teacher(
     run: Run, # whose teacher
 ) -> Model:
@@ -78,6 +79,7 @@ def train_rlvr(
     stop_engine()  # training needs the GPU's memory
     return train_grpo(start, run.task, train, config, s.template, s.launch)
 
+# %% ../../nbs/api/experiments/02_making.ipynb #9a27b3e3
 def train_student(
     run: Run,                  # how it is trained
     start: Model,              # the model to start from
@@ -93,6 +95,7 @@ def train_student(
     stop_engine()  # training needs the GPU's memory
     return train_sft(start, responses.assign(prompt=responses["question_id"].map(prompts)), config, run.settings.launch)
 
+# %% ../../nbs/api/experiments/02_making.ipynb #814c53f8
 def distil_on_policy(
     run: Run,                      # how it is trained
     start: Model,                  # the student

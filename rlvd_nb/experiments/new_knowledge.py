@@ -59,6 +59,7 @@ class Grid(BaseModel):
             raise ValueError(f"lessons about a fact must be 1 or more, rising, not {list(about)}")
         return about
 
+# %% ../../nbs/api/experiments/12_new_knowledge.ipynb #d62ee831
 def grid_of(
     run: Run, # its settings have doses, patterns, about
 ) -> Grid:
@@ -85,6 +86,7 @@ class Syllabus:
 
 _SYLLABI: dict[str, Syllabus] = {}  # of this process: a worker trains many students of one seed
 
+# %% ../../nbs/api/experiments/12_new_knowledge.ipynb #f304a914
 def syllabus(
     run: Run,   # one seed
     about: int, # lessons about each fact
@@ -103,6 +105,7 @@ def syllabus(
     if key not in _SYLLABI: _SYLLABI[key] = _syllabus(run, about)
     return _SYLLABI[key]
 
+# %% ../../nbs/api/experiments/12_new_knowledge.ipynb #dedb513c
 def _syllabus(run: Run, about: int) -> Syllabus:
     task, seed = run.task, run.settings.seed
     facts = task.missing(run.questions("test"))
@@ -150,6 +153,7 @@ def lesson(
         )
     )
 
+# %% ../../nbs/api/experiments/12_new_knowledge.ipynb #c832e3b2
 def lesson_sizes(
     run: Run,   # one seed
     grid: Grid, # its levels
@@ -202,6 +206,7 @@ def reinforce_dose(
     "RLVR on the questions of a dose: the same questions, no response to learn from."
     return train_rlvr(run, start, syllabus(run, about).at(dose))
 
+# %% ../../nbs/api/experiments/12_new_knowledge.ipynb #43d8ed35
 def reinforce_rare(
     evidence: Evidence, # of the experiment
     run: Run,           # how it is trained
@@ -237,6 +242,7 @@ def students(
     every = [(dose, pattern, about) for dose in grid.doses for pattern in grid.patterns for about in grid.about]
     return {cell_name(*cell): Arm(teach_dose, given=cell) for cell in every}
 
+# %% ../../nbs/api/experiments/12_new_knowledge.ipynb #bc706aed
 def dosed_distillation(
     run: Run, # of section 07
 ) -> Experiment:
@@ -258,6 +264,7 @@ def dosed_rlvr(
     arms |= {rare_name(*each): Arm(reinforce_rare, given=tuple(each)) for each in s.explore}
     return Experiment("RLVR", run, arms, tuple(map(Ask, arms)))
 
+# %% ../../nbs/api/experiments/12_new_knowledge.ipynb #94591dd9
 def in_world(
     run: Run,   # of section 07
     world: int, # seed of another world

@@ -58,6 +58,7 @@ def error_rate(
         raise UserError(f"unknown rule {rule!r}; there are: {', '.join(RULES)}, and wrong SHARE, such as wrong 0.05")
     return rate
 
+# %% ../../nbs/api/experiments/14_response_sets.ipynb #c37cb7c1
 def eligible(
     rows: pd.DataFrame, # graded responses of one source
     rule: str,          # of the set
@@ -77,6 +78,7 @@ def drawn(
     rng, of = np.random.default_rng(derive_seed("response set", *seed)), pool.groupby("question_id").indices
     return pool.iloc[np.concatenate([rng.choice(of[question], count) for question in questions])].reset_index(drop=True)
 
+# %% ../../nbs/api/experiments/14_response_sets.ipynb #307921b0
 def with_errors(
     rows: pd.DataFrame,  # drawn right responses
     wrong: pd.DataFrame, # wrong responses of the same source
@@ -116,6 +118,7 @@ def is_written(
     "Whether the task writes it, and no model."
     return source.startswith("written ")
 
+# %% ../../nbs/api/experiments/14_response_sets.ipynb #72148e02
 def parse_written(
     source: str, # "written step", "written step, half broken", "written verify, broken"
 ) -> tuple[str, float]:
@@ -127,6 +130,7 @@ def parse_written(
         " broken' or ', broken'"
     )
 
+# %% ../../nbs/api/experiments/14_response_sets.ipynb #afca8796
 def write_chains(
     run: Run,    # whose task writes
     source: str, # of `parse_written`
@@ -192,6 +196,7 @@ def source_rows(
             found[source] = write_chains(run, source) if is_written(source) else evidence.rows(source, "train")
     return {source: rows.assign(agreement=agreement(rows)) for source, rows in found.items()}
 
+# %% ../../nbs/api/experiments/14_response_sets.ipynb #75a0b15f
 def common_questions(
     pools: dict[tuple[str, str], pd.DataFrame], # responses that may be taken, by source and rule
     least: int,                                 # questions that all sets must have in common
@@ -205,6 +210,7 @@ def common_questions(
         f" for; the set {label_of(*fewest)!r} has responses to {pools[fewest]['question_id'].nunique()}"
     )
 
+# %% ../../nbs/api/experiments/14_response_sets.ipynb #d6ceaa85
 def draw_set(
     pool: pd.DataFrame,    # responses that may be taken
     every: pd.DataFrame,   # all responses of the source
@@ -220,6 +226,7 @@ def draw_set(
     wrong = every[(every["verdict"] == WRONG) & every["finished"]]
     return with_errors(rows, wrong, rate, source, rule, seed)
 
+# %% ../../nbs/api/experiments/14_response_sets.ipynb #19b91166
 def build_sets(
     evidence: Evidence, # one replicate
 ) -> pd.DataFrame:
@@ -240,6 +247,7 @@ def build_sets(
     every = pd.concat(found, ignore_index=True)
     return every.assign(distance=distance(every, own))
 
+# %% ../../nbs/api/experiments/14_response_sets.ipynb #03899fe1
 def read_sets(
     evidence: Evidence, # one replicate
 ) -> pd.DataFrame:
@@ -292,6 +300,7 @@ INDICATORS = (
     | {"right": "share of right answers"}
 )
 
+# %% ../../nbs/api/experiments/14_response_sets.ipynb #5bd0b1ae
 class SetGains:
     "Measured gains of every set beside every indicator; made now as far as they are not in the store."
     def __init__(

@@ -79,6 +79,7 @@ class Run:
         print(text)
         self.inputs.setdefault("notes", []).append(text)
 
+# %% ../../nbs/api/experiments/01_run.ipynb #e1e5ae56
 def begin_run(
     section: str,           # its number, such as "03"
     profile: str = "auto",  # smoke, lab, paper or auto

@@ -37,6 +37,7 @@ def learn_from(
     run.inputs["lesson"] = arm_sizes({source: lesson}).drop(columns="arm").to_dict("records")[0]
     return train_student(run, start, lesson, run.questions("train"))
 
+# %% ../../nbs/api/experiments/08_self_distillation.ipynb #5e8b18ad
 def self_distillation(
     run: Run, # of section 04
 ) -> Experiment:

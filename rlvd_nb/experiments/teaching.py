@@ -36,6 +36,7 @@ def teacher_rows(
     pairs = read_teacher(Path(s.teacher), questions).drop_duplicates(PAIR, ignore_index=True)
     return verdicts(run.task, questions, pairs).assign(finished=True)
 
+# %% ../../nbs/api/experiments/09_teaching.ipynb #356ab1ab
 def ask_teacher(
     run: Run,                      # whose teacher
     teacher: Model | None,         # who answers; None reads the file that the settings name
@@ -55,6 +56,7 @@ def ask_teacher(
     kept = rows[rows["verdict"].isin([RIGHT] if only_right else [RIGHT, WRONG])].reset_index(drop=True)
     return kept.assign(tokens=kept["completion"].map(token_counts(student, kept["completion"].unique())))
 
+# %% ../../nbs/api/experiments/09_teaching.ipynb #6b0a343d
 def token_counts(
     model: Model,         # whose tokens are counted
     texts: Sequence[str], # distinct
@@ -117,6 +119,7 @@ def learn_from_teacher(
     run.inputs["lesson"] = arm_sizes({arm: lessons[arm]}).drop(columns="arm").to_dict("records")[0]
     return train_student(run, start, lessons[arm], asked)
 
+# %% ../../nbs/api/experiments/09_teaching.ipynb #2b12d23f
 def follow_teacher(
     evidence: Evidence, # whose teacher and base model
     run: Run,           # how it is trained
@@ -138,6 +141,7 @@ def file_mark(
     if not Path(path).is_file(): raise UserError(f"the teacher {path} is no file of responses that is there")
     return checksum(Path(path))
 
+# %% ../../nbs/api/experiments/09_teaching.ipynb #0ec887b9
 def teaching(
     run: Run, # of section 05
 ) -> Experiment:

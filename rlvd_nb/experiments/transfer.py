@@ -150,6 +150,7 @@ def rlvr_curves(
     table.insert(3, "rollouts", table["step"] * s.step_questions * s.group)
     return table
 
+# %% ../../nbs/api/experiments/11_transfer.ipynb #9a84db71
 def warm_up_curves(
     evidence: Sequence[Evidence], # one a replicate
     domains: Sequence[str],       # where
@@ -200,6 +201,7 @@ def on_target(
     targets = evidence.run.settings.targets
     return tuple(np.concatenate([one_success(evidence, few_name(s, t), t) for t in targets]) for s in STARTS)
 
+# %% ../../nbs/api/experiments/11_transfer.ipynb #a3ca3464
 def kept_elsewhere(
     evidence: Evidence, # one replicate
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -91,6 +91,7 @@ def taught_chains(
     short = [run.task.gold_response(by_id[i]) for i in kept["question_id"]]
     return kept["question_id"].tolist(), kept["completion"].tolist(), short
 
+# %% ../../nbs/api/experiments/10_warm_up.ipynb #9e2d8266
 def warm_up_lessons(
     run: Run,              # of the toy domain
     base: Model,           # the student

@@ -69,6 +69,7 @@ def _fit(labels: Sequence[str], size: float, slot: float) -> bool:
     widths = [_inches(label, size) + .06 for label in labels]
     return all((a + b) / 2 <= slot for a, b in zip(widths, widths[1:] or widths))
 
+# %% ../../nbs/api/paper/02_figures.ipynb #53a42dc6
 def _name_ticks(axis, labels: Sequence[str], room: float) -> None:
     "Labels under the places 0, 1, …, in an axis that is so many inches wide."
     slot, sizes = room / len(labels), (7, 6.5, 6)
@@ -139,6 +140,7 @@ def _where_counted(table: pd.DataFrame, group: str, groups: Sequence, series: st
     if by_series.nunique().max() == 1: return plain, "", {name: f", n={n:g}" for name, n in by_series.first().items()}
     return _group_labels(table, group, groups), "", {}
 
+# %% ../../nbs/api/paper/02_figures.ipynb #db41f07a
 def _panel_title(title, table: pd.DataFrame) -> str:
     "Name of a panel and, where the table says so, the questions in it."
     return str(title) if _counts(table) is None else f"{title}\n{_counted(_counts(table))}"
@@ -166,6 +168,7 @@ def _curve(axis, x, rows, style: dict, **more) -> None:
     if len(x) == 1: axis.vlines(x, rows.low, rows.high, color=style["color"], linewidth=1)
     axis.plot(x, rows.value, markersize=3, **style, **more)
 
+# %% ../../nbs/api/paper/02_figures.ipynb #cea935a6
 @styled
 def pass_at_k_curves(
     panels: dict[str, dict[str, Band]], # by split, then by model
@@ -205,6 +208,7 @@ def band_difference(
 
 # %% ../../nbs/api/paper/02_figures.ipynb #d2a7e720
 BIN_COLUMNS = ("questions", "bin", "change", "low", "high", "null_change", "second_change")
+
 OUTLINE = dict(fill=False, edgecolor=look("base")["color"], linestyle="--")
 
 def _change_bars(axis, table: pd.DataFrame, name: str, null: str) -> None:
@@ -215,6 +219,7 @@ def _change_bars(axis, table: pd.DataFrame, name: str, null: str) -> None:
     axis.bar(at + .18, points[null], .36, **OUTLINE)
     axis.axhline(0, color=INK, linewidth=.6, zorder=1)
 
+# %% ../../nbs/api/paper/02_figures.ipynb #3d02adf5
 @styled
 def changes_by_bin(
     panels: dict[str, pd.DataFrame], # by split, `change_by_bin`'s table
@@ -262,6 +267,7 @@ def _matrix(axis, table: Transitions, title: str) -> None:
     axis.set(xlabel=f"right answers: {title}")
     axis.spines[:].set(visible=True, linewidth=.5, color=look("base, second draw")["color"])
 
+# %% ../../nbs/api/paper/02_figures.ipynb #67442aee
 @styled
 def transition_matrices(
     panels: dict[str, Transitions], # by what is compared with the base model's bins
@@ -291,6 +297,7 @@ def _beside(places: Iterable[int], i: int, count: int) -> np.ndarray:
     "The places, moved aside for the i-th of so many series."
     return np.array(list(places), float) + .7 * ((i + .5) / count - .5)
 
+# %% ../../nbs/api/paper/02_figures.ipynb #1bd196aa
 @styled
 def points_by_group(
     table: pd.DataFrame,   # one row a point: value, low, high, and questions if they are to be shown
@@ -329,6 +336,7 @@ def _level(axis, at, value, low, high, style: dict, size: float = 3.5) -> None:
     axis.hlines(at, low, high, color=style["color"], linewidth=1)
     axis.plot(value, at, linestyle="none", markersize=size, **style)
 
+# %% ../../nbs/api/paper/02_figures.ipynb #c2da4709
 @styled
 def domain_panels(
     table: pd.DataFrame,   # one row a point: value, low, high, and questions if they are to be shown
@@ -367,6 +375,7 @@ def _logged(axis, steps: pd.Series, values: pd.Series, window: int) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     _tidy(axis)
 
+# %% ../../nbs/api/paper/02_figures.ipynb #4d2189bb
 @styled
 def training_curves(
     history: pd.DataFrame, # a row a step: step, then one column a curve
@@ -432,6 +441,7 @@ def _arrow(axis, row, style: dict) -> None:
     axis.vlines(row.x, row.y_low, row.y_high, color=style["color"], linewidth=1)
     axis.plot(row.x, row.y, linestyle="none", markersize=6, **style)
 
+# %% ../../nbs/api/paper/02_figures.ipynb #81bcbb0a
 @styled
 def change_arrows(
     table: pd.DataFrame,  # a row an arm: arm, x, x_low, x_high, y, y_low, y_high, in points

@@ -178,6 +178,7 @@ def findings(
         if evidence.get(claim.needs)
     }
 
+# %% ../../nbs/api/paper/06_judge.ipynb #26b58818
 def _note(claim: Claim, finding: Finding | None, found: str) -> str:
     "What a reader must know about a verdict."
     if finding is None: return f"needs section {claim.needs}"
@@ -234,6 +235,7 @@ def _row(claim: Claim, finding: Finding | None, p_adjusted: float) -> dict:
         note=_note(claim, finding, found)
     )
 
+# %% ../../nbs/api/paper/06_judge.ipynb #2f3631b5
 def ledger(
     evidence: dict[str, list],  # by section, one entry a training seed
     claims: tuple[Claim, ...],   # to be judged

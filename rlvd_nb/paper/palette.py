@@ -119,6 +119,7 @@ STYLE = {
     "lines.linewidth": 1.4, "figure.dpi": 150, "savefig.dpi": 200, "svg.hashsalt": "rlvd_nb", "svg.fonttype": "path",
     "axes.formatter.useoffset": False, "axes.formatter.limits": (-9, 9),
 }
+
 NARROW, WIDE = 3.3, 6.8 # inches: one column, two columns
 
 def styled(
@@ -132,6 +133,7 @@ def styled(
         return figure
     return drawn
 
+# %% ../../nbs/api/paper/01_palette.ipynb #21b776dd
 def save_figure(
     figure,     # a matplotlib figure
     path,       # without a suffix

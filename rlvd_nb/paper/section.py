@@ -40,6 +40,7 @@ INTERVALS = [
     ("value", "low", "high"),
 ]
 
+# %% ../../nbs/api/paper/04_section.ipynb #7423ba82
 def readable(
     table: pd.DataFrame, # with columns value (or difference), low, high
 ) -> pd.DataFrame:
@@ -81,6 +82,7 @@ class PassingBars(io.TextIOBase):
 
     def flush(self): self.stream.flush()
 
+# %% ../../nbs/api/paper/04_section.ipynb #d31772ed
 def pass_bars() -> None:
     "Show progress bars in passing, where this is a kernel that has no terminal behind it."
     import sys
@@ -123,6 +125,7 @@ def near(
     "The path from the project's root, where it is below it."
     return str(path.relative_to(root())) if path.is_relative_to(root()) else str(path)
 
+# %% ../../nbs/api/paper/04_section.ipynb #2bc22a4b
 class Section:
     "One run of one section, and what it leaves behind."
     def __init__(

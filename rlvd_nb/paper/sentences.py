@@ -99,6 +99,7 @@ def say_transfer(
     change = f"{row['change']:+.1f} points {span(row['low'], row['high'])} to {row['accuracy']:.1f} %"
     return minus(f"{row['model']}, {row['domain']}: accuracy {change}")
 
+# %% ../../nbs/api/paper/03_sentences.ipynb #7341841e
 def say_learned(
     row: pd.Series, # of `transfer.cross_domain`: the warm-up on its own puzzles
 ) -> str:
@@ -113,6 +114,7 @@ def say_learned(
         " little, and say nothing of one that works."
     )
 
+# %% ../../nbs/api/paper/03_sentences.ipynb #783e3b16
 def say_kept(
     rows: pd.DataFrame, # of `transfer.cross_domain`: the warm-up elsewhere
 ) -> str:
@@ -134,6 +136,7 @@ def say_change(
     "A change and its interval."
     return minus(f"{row['change']:+.1f} {span(row['low'], row['high'])}")
 
+# %% ../../nbs/api/paper/03_sentences.ipynb #51e6ccfa
 def say_conjecture(
     table: pd.DataFrame, # `dose_response.confirmatory` of capability
     seeds: int,          # training seeds
@@ -158,6 +161,7 @@ def say_conjecture(
         f" {change}."
     )
 
+# %% ../../nbs/api/paper/03_sentences.ipynb #6bc134ca
 def _what_holds(slope: pd.DataFrame, free: list[str]) -> str:
     lifted = slope.loc[slope["direction"] == "rises", "pattern"].tolist()
     idle = [name for name in slope["pattern"] if name not in lifted]

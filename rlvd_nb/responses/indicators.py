@@ -61,6 +61,7 @@ def word_pairs(
     words = ["", *text.split(), ""]
     return frozenset(zip(words, words[1:]))
 
+# %% ../../nbs/api/responses/05_indicators.ipynb #c01b8e25
 def distance(
     pairs: pd.DataFrame, # question_id and completion of responses
     own: pd.DataFrame,   # the same of the student's responses

@@ -67,6 +67,7 @@ def length_strata(
     edges = np.unique(np.quantile(every, np.linspace(0, 1, STRATA + 1)[1:-1]))
     return {name: pd.Series(np.searchsorted(edges, each), index=each.index) for name, each in lengths.items()}
 
+# %% ../../nbs/api/responses/06_lessons.ipynb #256583f2
 def levelled(
     arms: dict[str, pd.DataFrame], # name to accepted responses, with their number of tokens
     count: int = 0,                # responses an arm must have; 0 takes as many as there can be
@@ -98,6 +99,7 @@ def levelled(
         )
     return chosen
 
+# %% ../../nbs/api/responses/06_lessons.ipynb #cc050f63
 def apportioned(
     available: pd.Series, # stratum to number
     count: int,           # how many in all

@@ -55,6 +55,7 @@ def question_values(
         chains=("absent", "size"), absent=("absent", "mean"), logprob=("logprob", "mean"))
     return table.assign(draws=expected_draws(chains, logprob))
 
+# %% ../../nbs/api/responses/04_novelty.ipynb #dd435bf3
 def novelty(
     sets: dict[str, pd.DataFrame], # by name, as `question_values` gives them
     n: int,                        # samples a question in the reference
@@ -86,6 +87,7 @@ def novelty(
         )
     return pd.DataFrame(found)
 
+# %% ../../nbs/api/responses/04_novelty.ipynb #a21ccb37
 def beyond_null(
     trained: pd.DataFrame, # `question_values` of the trained model's responses
     null: pd.DataFrame,    # of the base model's second draw

@@ -82,6 +82,7 @@ def seed_changes(
             if inside.shape[1] > 1: rows.append(dict(bin=label, arm=name, **_interval(np.nanmean(inside, axis=0))))
     return pd.DataFrame(rows)
 
+# %% ../../nbs/api/responses/07_replicated.ipynb #dbfb1544
 def _interval(values) -> dict:
     found = mean_interval(values)
     return dict(value=found.value, low=found.low, high=found.high, questions=len(values))
@@ -99,6 +100,7 @@ def arrows(
     name = lambda axis: {"difference": axis, "low": f"{axis}_low", "high": f"{axis}_high"}
     return of(x).rename(columns=name("x")).join(of(y).rename(columns=name("y"))).reset_index()
 
+# %% ../../nbs/api/responses/07_replicated.ipynb #421a3904
 def seed_points(
     base: Sequence[Responses],            # one a seed
     arms: dict[str, Sequence[Responses]], # by name, one a seed

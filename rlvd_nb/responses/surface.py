@@ -121,6 +121,7 @@ def contrast(
         contrast=name, difference=found.value, low=found.low, high=found.high, p=found.p_sign_flip, questions=len(both)
     )
 
+# %% ../../nbs/api/responses/03_surface.ipynb #e26290fa
 def contrasts(
     base: pd.DataFrame,  # `surface` of the base model
     other: pd.DataFrame, # of the trained one, same questions
