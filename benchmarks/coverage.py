@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/coverage.py [--repeats 1000] [--start 0] [--only nulls support]
 
-A 95 % interval should cover in 93 to 97 % of the repeats and a 5 % test of a true null reject in 4 to 6 %. Tests of small counts
-(marked "discrete") cannot come closer to 5 % from below; they are right if they do not exceed it. Nothing asserts.
-"""
+A 95 % interval should cover in 93 to 97 % of the repeats and a 5 % test of a true null reject in 4 to 6 %. Tests of
+small counts (marked "discrete") cannot come closer to 5 % from below; they are right if they do not exceed it.
+Nothing asserts."""
 import argparse, time
 
 import numpy as np

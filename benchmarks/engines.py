@@ -1,9 +1,10 @@
-"""Tokens per second of vLLM and of the transformers sampler on one checkpoint: python benchmarks/engines.py [FOLDER] [QUESTIONS] [SAMPLES]
+"""Tokens per second of vLLM and of the transformers sampler on one checkpoint: python benchmarks/engines.py [FOLDER]
+[QUESTIONS] [SAMPLES]
 
-Run it in vLLM's environment (`make bench-vllm`). Without FOLDER a Qwen2 of half a million parameters with random weights is made: its
-responses almost never agree, which is the worst case for a sampler that reads agreeing responses once. Both engines draw the same number of
-responses to the same prompts, are timed in turns in one process, and are warm: starting vLLM is timed apart.
-"""
+Run it in vLLM's environment (`make bench-vllm`). Without FOLDER a Qwen2 of half a million parameters with random
+weights is made: its responses almost never agree, which is the worst case for a sampler that reads agreeing
+responses once. Both engines draw the same number of responses to the same prompts, are timed in turns in one
+process, and are warm: starting vLLM is timed apart."""
 import sys, tempfile, time
 from pathlib import Path
 

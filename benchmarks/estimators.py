@@ -2,9 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/estimators.py [--questions 500] [--samples 256] [--replicates 10000]
 
-The naive loops resample questions one replicate at a time (with the pass@k of every question already tabulated) and sample the
-null one question at a time. They are run for a part of the replicates and scaled up.
-"""
+The naive loops resample questions one replicate at a time (with the pass@k of every question already tabulated) and
+sample the null one question at a time. They are run for a part of the replicates and scaled up."""
 import argparse, time
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Time and peak memory of the main job, cold and warm, in an empty store: python benchmarks/paper.py [PROFILE]
 
-Cold trains and samples everything; warm finds it in the store. Peak memory is that of the command with the kernels it starts.
-"""
+Cold trains and samples everything; warm finds it in the store. Peak memory is that of the command with the kernels
+it starts."""
 import os, subprocess, sys, tempfile, time
 from pathlib import Path
 

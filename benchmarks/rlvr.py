@@ -1,4 +1,5 @@
-"""RLVR steps that learn from every distinct rollout with a gradient once, against TRL's own: python benchmarks/rlvr.py [STEPS]
+"""RLVR steps that learn from every distinct rollout with a gradient once, against TRL's own: python
+benchmarks/rlvr.py [STEPS]
 
 The lab's world and model, rollouts and verifier; three rounds in turns, each in a store of its own.
 """

@@ -1,9 +1,9 @@
-"""Tokens per second of the sampler and of `model.generate` on the lab's base model: python benchmarks/sampling.py [QUESTIONS] [SAMPLES]
+"""Tokens per second of the sampler and of `model.generate` on the lab's base model: python benchmarks/sampling.py
+[QUESTIONS] [SAMPLES]
 
-Both draw the same number of responses to the same test questions, in batches of about the same number of responses, and are
-timed in turns in one process. Only tokens of responses are counted, no padding. `generate` is given what helps it: prompts of
-one length in a batch, so no padding on the left, and its key-value cache.
-"""
+Both draw the same number of responses to the same test questions, in batches of about the same number of responses,
+and are timed in turns in one process. Only tokens of responses are counted, no padding. `generate` is given what
+helps it: prompts of one length in a batch, so no padding on the left, and its key-value cache."""
 import sys, time
 from itertools import groupby
 

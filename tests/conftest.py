@@ -1,4 +1,5 @@
-"""What every test can have: a store of its own, the real command line, a tiny real-model checkpoint, the real data if it is there."""
+"""What every test can have: a store of its own, the real command line, a tiny real-model checkpoint, the real data
+if it is there."""
 import os, subprocess, sys
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""The package as a thing to install and carry on: light imports, pins that agree, notebooks that are clean, data that flows one way."""
+"""The package as a thing to install and carry on: light imports, pins that agree, notebooks that are clean, data
+that flows one way."""
 import ast, json, re, subprocess, sys, tempfile, tomllib
 from pathlib import Path
 
@@ -81,7 +82,12 @@ def test_lines_are_short(path):
 
 def test_lines_of_scripts_are_short():
     scripts = [path for folder in ("tests", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
-    long = [f"{path.name}:{n}" for path in scripts for n, line in enumerate(path.read_text().split("\n"), 1) if len(line) > 120]
+    long = [
+        f"{path.name}:{n}"
+        for path in scripts
+        for n, line in enumerate(path.read_text().split("\n"), 1)
+        if len(line) > 120
+    ]
     assert not long, long[:5]
 
 

@@ -1,4 +1,5 @@
-"""Make a small Qwen2 checkpoint with a byte-level BPE tokenizer in a local folder: python tests/tiny_checkpoint.py FOLDER"""
+"""Make a small Qwen2 checkpoint with a byte-level BPE tokenizer in a local folder: python tests/tiny_checkpoint.py
+FOLDER"""
 import sys
 from pathlib import Path
 

@@ -1,7 +1,9 @@
-"""Execute notebooks in place and keep their outputs: python tools/execute.py [NOTEBOOK ...]; all of them when none is named.
+"""Execute notebooks in place and keep their outputs: python tools/execute.py [NOTEBOOK ...]; all of them when none
+is named.
 
-Sections run in the lab's setting, library notebooks as `nbdev_test` runs them. What is shown for a moment (progress bars, warnings) is
-dropped. The notebook remembers the sources that its outputs belong to, and `tools/in_sync.py` refuses one whose sources have changed since."""
+Sections run in the lab's setting, library notebooks as `nbdev_test` runs them. What is shown for a moment (progress
+bars, warnings) is dropped. The notebook remembers the sources that its outputs belong to, and `tools/in_sync.py`
+refuses one whose sources have changed since."""
 import hashlib, json, os, subprocess, sys, tempfile
 from pathlib import Path
 
@@ -23,7 +25,9 @@ def stale(notebook: dict) -> bool:
 def lasting(output: dict) -> bool:
     "Whether an output is meant to stay."
     shown = output.get("data", {})
-    return output.get("name") != "stderr" and not (set(shown) == {"text/plain"} and not "".join(shown["text/plain"]).strip())
+    return output.get("name") != "stderr" and not (
+        set(shown) == {"text/plain"} and not "".join(shown["text/plain"]).strip()
+    )
 
 
 def execute(path: Path) -> None:
@@ -35,7 +39,9 @@ def execute(path: Path) -> None:
     os.environ.pop("IN_TEST", None) if section else os.environ.__setitem__("IN_TEST", "1")
     with tempfile.TemporaryDirectory() as out:
         if not section: os.environ["RLVD_OUT"] = out
-        NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+        NotebookClient(
+            notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+        ).execute()
     for cell in notebook.cells:
         if cell.cell_type == "code": cell.outputs = [output for output in cell.outputs if lasting(output)]
     notebook.metadata["executed"] = code_digest(json.loads(nbformat.writes(notebook)))

@@ -30,5 +30,6 @@ moved = sorted(name for name in before.keys() | after.keys() if before.get(name)
 if moved: sys.exit(f"not in sync, now mended, commit them: {', '.join(moved)}")
 old = [str(path.relative_to(ROOT)) for path in NOTEBOOKS if stale(json.loads(path.read_text()))]
 if old: sys.exit(f"outputs are not those of the code, run python tools/execute.py {' '.join(old)}")
-if pages := written(): sys.exit(f"not what tools/results.py and tools/write_map.py would write, run them: {', '.join(pages)}")
+if pages := written():
+    sys.exit(f"not what tools/results.py and tools/write_map.py would write, run them: {', '.join(pages)}")
 print(f"in sync: {len(after)} files, outputs of {len(NOTEBOOKS)} notebooks")

@@ -50,8 +50,8 @@ def hardest() -> str:
     rl, again = moves.loc[("RLVR", second)], moves.loc[("base, second draw", second)]
     return (
         f"Of the {rl['questions']:.0f} hardest questions that the base model could solve (bin {second}, first training"
-        f" seed), {rl['down']:.0f} fell to none after RLVR where {rl['down_null']:.1f} would have if nothing had changed"
-        f" (a second draw of the unchanged base model: {again['down']:.0f}), and {rl['up']:.0f} rose where"
+        f" seed), {rl['down']:.0f} fell to none after RLVR where {rl['down_null']:.1f} would have if nothing had"
+        f" changed (a second draw of the unchanged base model: {again['down']:.0f}), and {rl['up']:.0f} rose where"
         f" {rl['up_null']:.1f} would have (second draw: {again['up']:.0f})."
     )
 
@@ -105,7 +105,9 @@ def indicators() -> str:
 def ledger() -> str:
     "Every claim with its verdict."
     found = read("claims")
-    unit = lambda row: f"{points(row['value'], row['low'], row['high'])} {row['unit']}" if row["verdict"] != "not run" else ""
+    unit = lambda row: (
+        f"{points(row['value'], row['low'], row['high'])} {row['unit']}" if row["verdict"] != "not run" else ""
+    )
     return table([{"claim": f"{row['id']} {row['claim']}", "effect": unit(row),
                    "p after Holm": p_value(row["p_holm"]) if row["p_holm"] == row["p_holm"] else "",
                    "verdict": row["verdict"]} for _, row in found.iterrows()])
@@ -123,8 +125,8 @@ def results() -> str:
     "The text of RESULTS.md."
     parts = [f"## {title}\n\n" + "\n\n".join(make() for make in makers) for title, *makers in RESULTS]
     head = (
-        "# Results\n\nThe tables of the recorded lab run, written by `tools/results.py` from the files in `figures/`; nothing"
-        " here is typed by hand.\nIntervals are 95 %, over questions and training seeds; [how to read these"
+        "# Results\n\nThe tables of the recorded lab run, written by `tools/results.py` from the files in `figures/`;"
+        " nothing here is typed by hand.\nIntervals are 95 %, over questions and training seeds; [how to read these"
         " numbers](nbs/how_to_read_these_numbers.ipynb). They come from one\nworld, one base model a section and one"
         " learning rate: [what they can and cannot tell](README.md#what-it-can-and-cannot-tell)."
     )
@@ -141,16 +143,23 @@ def findings() -> str:
     gain = lambda name: points(*sets.loc[name, ["accuracy", "accuracy low", "accuracy high"]])
     lessons = read("knowledge_confirmatory").query("measure == @capability").set_index("effect")
     lines = [
-        f"**What RLVR loses is mostly luck.** It moves accuracy by {change(rl.loc['accuracy'], 100, 'difference')} points."
-        f" {capability} changes by {change(tried.loc[('needs missing facts', capability)])} points on questions that need a"
-        " fact the model was never told, where a right answer is a lucky guess, and by"
-        f" {change(tried.loc[('needs none', capability)])} on those it could know.",
-        "**Most of the accuracy is a way of answering.** A student of the base model's own longest right responses gains"
-        f" {gain('base, long')} points, one of the RL model's responses {gain('RL, any' if 'RL, any' in sets.index else 'RL')}.",
-        f"**Facts need a chain.** Lessons that state all missing facts step by step add"
-        f" {change(lessons.loc['step: slope in dose'])} points of {capability}, the same facts in bare answers"
-        f" {change(lessons.loc['direct: slope in dose'])}; those answers never state a fact alone, so part of this is"
-        " built in.",
+        (
+            f"**What RLVR loses is mostly luck.** It moves accuracy by {change(rl.loc['accuracy'], 100, 'difference')}"
+            f" points. {capability} changes by {change(tried.loc[('needs missing facts', capability)])} points on"
+            " questions that need a fact the model was never told, where a right answer is a lucky guess, and by"
+            f" {change(tried.loc[('needs none', capability)])} on those it could know."
+        ),
+        (
+            "**Most of the accuracy is a way of answering.** A student of the base model's own longest right responses"
+            f" gains {gain('base, long')} points, one of the RL model's responses"
+            f" {gain('RL, any' if 'RL, any' in sets.index else 'RL')}."
+        ),
+        (
+            "**Facts need a chain.** Lessons that state all missing facts step by step add"
+            f" {change(lessons.loc['step: slope in dose'])} points of {capability}, the same facts in bare answers"
+            f" {change(lessons.loc['direct: slope in dose'])}; those answers never state a fact alone, so part of this"
+            " is built in."
+        ),
     ]
     return "\n".join([BEGIN, *(f"{i}. {line}" for i, line in enumerate(lines, 1)), END])
 

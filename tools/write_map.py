@@ -1,4 +1,5 @@
-"""nbs/api/README.md, the map of the library, from the first lines of its notebooks: python tools/write_map.py writes it."""
+"""nbs/api/README.md, the map of the library, from the first lines of its notebooks: python tools/write_map.py writes
+it."""
 import json
 from pathlib import Path
 
@@ -24,18 +25,22 @@ def first_line(notebook: Path) -> str:
 
 def wing(name: str) -> str:
     "A wing's heading, and a line a module."
-    lines = [f"| [`{name}.{path.stem[3:]}`]({name}/{path.name}) | {first_line(path)} |" for path in sorted((API / name).glob("*.ipynb"))]
+    lines = [
+        f"| [`{name}.{path.stem[3:]}`]({name}/{path.name}) | {first_line(path)} |"
+        for path in sorted((API / name).glob("*.ipynb"))
+    ]
     return f"## {name}: {WINGS[name]}\n\n" + "\n".join(["| module | what it is |", "|---|---|", *lines])
 
 
 def text() -> str:
     "The whole page."
     head = (
-        "# The library\n\nOne notebook a module, `nbs/api/<wing>/NN_name.ipynb` → `rlvd_nb/<wing>/name.py`. Data flows from"
-        " the first wing to the last: a module imports from\nwings above its own, and inside a wing from modules with a lower"
-        " number. Sections are in [`nbs/`](..) and call the library.\n\nTo find the code of a figure: its section names the"
-        " function that draws it (`paper.figures`), the one that measures (`responses`, `stats`) and\nthe experiment"
-        " (`experiments`). A new task, sampler or experiment is one new notebook and nothing else edited."
+        "# The library\n\nOne notebook a module, `nbs/api/<wing>/NN_name.ipynb` → `rlvd_nb/<wing>/name.py`. Data flows"
+        " from the first wing to the last: a module imports from\nwings above its own, and inside a wing from modules"
+        " with a lower number. Sections are in [`nbs/`](..) and call the library.\n\nTo find the code of a figure: its"
+        " section names the function that draws it (`paper.figures`), the one that measures (`responses`, `stats`)"
+        " and\nthe experiment (`experiments`). A new task, sampler or experiment is one new notebook and nothing else"
+        " edited."
     )
     return "\n\n".join([head, *map(wing, WINGS)]) + "\n"
 

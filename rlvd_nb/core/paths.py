@@ -53,7 +53,9 @@ def figures_dir(
     profile: str,      # its name
     label: str = "",   # names a run that is not the profile's default, such as "gpt2-math500"
 ) -> Path:
-    "Folder of a run's figures and tables; only the lab's own runs write `figures/`, the one with more seeds and worlds a folder in it."
+    """Folder of a run's figures and tables.
+
+    Only the lab's own runs write `figures/`, the one with more seeds and worlds a folder in it."""
     if profile == "smoke": return Path(tempfile.gettempdir()) / f"rlvd_nb-smoke-{os.getuid()}" / (label or "lab")
     if profile == "lab" and not label: return root() / "figures"
     if profile == "lab-full" and not label: return root() / "figures" / "full"

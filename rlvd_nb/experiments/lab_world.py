@@ -80,7 +80,8 @@ def transcripts(
     rows: pd.DataFrame,            # graded responses
     questions: Sequence[Question], # that were asked
 ) -> pd.DataFrame:
-    "The first right and the first wrong response of each pattern: what was asked, what was said, what the verifier found."
+    """The first right and the first wrong response of each pattern: what was asked, what was said, what the verifier
+    found."""
     prompts = {q.id: q for q in questions}
     parts = described(rows, questions).query("pattern in @PATTERNS").drop_duplicates(["pattern", "verdict"])
     parts = parts[parts["verdict"].isin(["right", "wrong"])].sort_values(

@@ -64,7 +64,9 @@ class Ask:
 # %% ../../nbs/api/experiments/05_protocol.ipynb #8fa0c28c
 @dataclass(frozen=True)
 class Experiment:
-    "Which models are made from what, and what they are asked; an arm that starts from a later or unknown one is refused."
+    """Which models are made from what, and what they are asked.
+
+    An arm that starts from a later or unknown one is refused."""
     name: str               # a word or two
     run: Run                # whose settings hold; its seed is the first replicate's
     arms: dict[str, Arm]    # by name; each after the arms it is made from

@@ -63,7 +63,8 @@ def eligible(
     rows: pd.DataFrame, # graded responses of one source
     rule: str,          # of the set
 ) -> pd.DataFrame:
-    "The right responses that ended by themselves and that the rule takes, with `times`, how often the source wrote each."
+    """The right responses that ended by themselves and that the rule takes, with `times`, how often the source wrote
+    each."""
     right = rows[(rows["verdict"] == RIGHT) & rows["finished"]]
     right = right.assign(times=right.groupby(PAIR)["completion"].transform("size"))
     return right[RULES["any" if error_rate(rule) else rule](right)]
@@ -74,7 +75,8 @@ def drawn(
     count: int,               # responses a question
     *seed,                    # what the draw depends on
 ) -> pd.DataFrame:
-    "`count` responses a question, with replacement, so that a set with few distinct responses is as large as any other."
+    """`count` responses a question, with replacement, so that a set with few distinct responses is as large as any
+    other."""
     rng, of = np.random.default_rng(derive_seed("response set", *seed)), pool.groupby("question_id").indices
     return pool.iloc[np.concatenate([rng.choice(of[question], count) for question in questions])].reset_index(drop=True)
 
@@ -100,7 +102,9 @@ def broken(
     people: frozenset, # words that name a person
     rng: np.random.Generator, # the stream
 ) -> str:
-    "The chain with one person on the way, not the answer, replaced by another; as it is where there is none on the way."
+    """The chain with one person on the way, not the answer, replaced by another.
+
+    As it is where there is none on the way."""
     words = text.split()
     places = [i for i, word in enumerate(words[:-1]) if word in people]
     if not places: return text
@@ -174,7 +178,8 @@ def source_arms(
              for name in experiment(begin_run(section, run.settings.profile)).arms}
     for source in sources:
         if is_written(source): parse_written(source)
-        elif source not in there: raise UserError(f"unknown source {source!r}; there are: {', '.join(there)}, and written PATTERN")
+        elif source not in there:
+            raise UserError(f"unknown source {source!r}; there are: {', '.join(there)}, and written PATTERN")
     wanted = [source for source in sources if not is_written(source) and source != "base"]
     return {source: Arm(make_source, start="", given=(there[source], source)) for source in wanted}
 

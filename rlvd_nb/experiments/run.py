@@ -48,7 +48,9 @@ class Run:
 
     @property
     def task(self) -> Task:
-        "The task, with the options that the profile has for it; one object for all variations, as it remembers its draws."
+        """The task, with the options that the profile has for it.
+
+        One object for all variations, as it remembers its draws."""
         options = self.task_options
         if (key := digest(options)) not in self.drawn: self.drawn[key] = load_task(options.pop("task"), **options)
         self.inputs["task"] = self.drawn[key].source()
@@ -68,7 +70,9 @@ class Run:
         return kept
 
     def vary(self, label: str = "", **settings) -> "Run":
-        "The same run with other settings; what it uses is noted under `label`, or among this run's own inputs without one."
+        """The same run with other settings.
+
+        What it uses is noted under `label`, or among this run's own inputs without one."""
         unknown = sorted(set(settings) - set(vars(self.settings)))
         if unknown: raise UserError(f"section {self.settings.section} has no parameter {unknown[0]!r}")
         inputs = self.inputs.setdefault(label, {}) if label else self.inputs

@@ -43,7 +43,8 @@ def guess_rate(
     task: Task,           # of the domain
     responses: Responses, # of the base model
 ) -> float:
-    "Accuracy in percent of the better guesser: of the base model's own answers to other questions, or of all allowed ones."
+    """Accuracy in percent of the better guesser: of the base model's own answers to other questions, or of all
+    allowed ones."""
     own = marginal_guess(responses.answers, responses.gold).mean()
     drawn = np.mean([task.chance(question) for question in responses.questions]) if hasattr(task, "chance") else 0
     return 100 * max(own, drawn)
@@ -53,7 +54,8 @@ def floors(
     tasks: dict[str, Task],   # by domain
     seed: int = 0,            # of the bootstrap
 ) -> pd.DataFrame:
-    "A row a domain: the base model's accuracy with its interval, what guessing would give, and whether it stands clear."
+    """A row a domain: the base model's accuracy with its interval, what guessing would give, and whether it stands
+    clear."""
     rows = []
     for domain, task in tasks.items():
         found = intervals(success(answers[domain]["base"]), seed)
@@ -165,7 +167,8 @@ def warm_up_curves(
 def efficiency(
     table: pd.DataFrame, # as `rlvr_curves` gives it
 ) -> pd.DataFrame:
-    "A row a target: mean height of the warmed curve above the base model's, and each one's steps to the base's last level."
+    """A row a target: mean height of the warmed curve above the base model's, and each one's steps to the base's
+    last level."""
     rows = []
     for target, inside in table.groupby("target", sort=False):
         heights = inside.pivot(index="step", columns="start", values="value")

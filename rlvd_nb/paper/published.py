@@ -82,7 +82,9 @@ def quoted(
 
 # %% ../../nbs/api/paper/05_published.ipynb #7e6452e7
 def published_intervals() -> pd.DataFrame:
-    "Table 3 of paper A with 95 % Wilson intervals over questions, in percent; for accuracy too wide rather than too narrow."
+    """Table 3 of paper A with 95 % Wilson intervals over questions, in percent.
+
+    For accuracy too wide rather than too narrow."""
     rows = _published().query("paper == 'A' and place == 'Table 3'")
     sizes = [int(value_of("A", "Section 4", f"{row.split()[1]} questions", "questions")) for row in rows["row"]]
     low, high = wilson(np.rint(rows["value"].to_numpy() / 100 * sizes).astype(int), sizes)
@@ -131,7 +133,9 @@ def widest_difference(
     questions: int,           # how many
     confidence: float = 0.95, # of the normal interval
 ) -> Estimate:
-    "b - a with the widest interval over questions that any per-question rates with these means allow. ValueError outside 0 to 1."
+    """b - a with the widest interval over questions that any per-question rates with these means allow.
+
+    ValueError outside 0 to 1."""
     if not (0 <= a <= 1 and 0 <= b <= 1): raise ValueError(f"a and b must be between 0 and 1, got {a} and {b}")
     spread = np.sqrt(a * (1 - a)) + np.sqrt(b * (1 - b))
     reach = stats.norm.ppf((1 + confidence) / 2) * spread / np.sqrt(int(whole_numbers(questions, "questions", 1)))

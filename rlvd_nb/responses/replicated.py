@@ -41,7 +41,9 @@ def seed_differences(
     arms: dict[str, Sequence[Responses]],   # by name, one a seed, same questions
     seed: int = 0,                          # of the permutations
 ) -> pd.DataFrame:
-    "A row an arm and measure: paired difference to the base model; p over questions (sign flip) with Holm's over the table, p over seeds (t)."
+    """A row an arm and measure: paired difference to the base model.
+
+    P over questions (sign flip) with Holm's over the table, p over seeds (t)."""
     before, rows = stacked(base), []
     for name, each in arms.items():
         if len(each) != len(base):
@@ -72,7 +74,8 @@ def seed_changes(
     edges: Sequence[int],                 # upper ends of the bins
     labels: Sequence[str],                # their names
 ) -> pd.DataFrame:
-    "A row a bin and arm: mean change of the success rate in points, its 95 % interval over the bin's questions, each question once."
+    """A row a bin and arm: mean change of the success rate in points, its 95 % interval over the bin's questions,
+    each question once."""
     rows = []
     for name, each in arms.items():
         change = np.stack([100 * (after.right.mean(1) - before.right.mean(1)) for before, after in zip(base, each)])
@@ -92,7 +95,8 @@ def arrows(
     x: str,                    # measure along x
     y: str,                    # measure along y
 ) -> pd.DataFrame:
-    "A row an arm: both changes with their intervals over questions and seeds, in points, as `change_arrows` draws them."
+    """A row an arm: both changes with their intervals over questions and seeds, in points, as `change_arrows` draws
+    them."""
     of = (
         lambda measure: 100
         * differences[differences["measure"] == measure].set_index("arm")[["difference", "low", "high"]]

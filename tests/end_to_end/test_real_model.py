@@ -1,4 +1,5 @@
-"""The seams fit real models: section 03 from end to end on real MATH-500 problems with a checkpoint as users have it, and every way to train one."""
+"""The seams fit real models: section 03 from end to end on real MATH-500 problems with a checkpoint as users have
+it, and every way to train one."""
 import json, shutil
 
 import nbformat
@@ -85,9 +86,11 @@ class Vowels:
         return Grade(RIGHT if sum(c in "aeiou" for c in completion) > 3 else WRONG)
 
 
-TRAININGS = {"grpo": lambda model, **more: train_grpo(model, Vowels(), QUESTIONS, REINFORCE.model_copy(update=more)),
-             "sft": lambda model, **more: train_sft(model, LESSON, IMITATE.model_copy(update=more)),
-             "on_policy": lambda model, **more: train_on_policy(model, other(model), QUESTIONS, PULL.model_copy(update=more))}
+TRAININGS = {
+    "grpo": lambda model, **more: train_grpo(model, Vowels(), QUESTIONS, REINFORCE.model_copy(update=more)),
+    "sft": lambda model, **more: train_sft(model, LESSON, IMITATE.model_copy(update=more)),
+    "on_policy": lambda model, **more: train_on_policy(model, other(model), QUESTIONS, PULL.model_copy(update=more)),
+}
 
 
 def other(model):
@@ -135,7 +138,8 @@ def test_a_run_with_adapters_goes_on_after_a_kill(tiny_qwen2, store, monkeypatch
 
 @pytest.mark.parametrize("kind", TRAININGS)
 def test_trainings_as_on_a_gpu(tiny_qwen2, store, kind):
-    "bfloat16 and gradient checkpointing, with adapters in one of them: weights stay float32, so that small steps count."
+    """bfloat16 and gradient checkpointing, with adapters in one of them: weights stay float32, so that small steps
+    count."""
     trained = TRAININGS[kind](tiny_qwen2, trl=GPU, learning_rate=1e-6, lora=4 * (kind == "sft"))
     before, after = weights(tiny_qwen2), weights(trained)
     assert all(value.dtype == torch.float32 for value in after.values())
@@ -193,8 +197,14 @@ def test_rollouts_are_ours_unless_vllm_makes_them(tiny_qwen2, tmp_path, monkeypa
     assert (given["rollout_func"] is None) == vllm == given["args"].use_vllm
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), MemoryError(),
-                                   RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    ],
+)
 def test_a_training_that_does_not_fit_into_memory(error):
     with pytest.raises(
         UserError, match="^the training does not fit into memory; in trl lower per_device_train_batch_size [^\n]*$"

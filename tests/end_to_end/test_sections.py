@@ -1,4 +1,5 @@
-"""Sections 04 and 05 from end to end: in the smoke setting, with every kind of bad input, and in the papers' setting on real MATH-500 problems."""
+"""Sections 04 and 05 from end to end: in the smoke setting, with every kind of bad input, and in the papers' setting
+on real MATH-500 problems."""
 import json, os, re, tempfile
 from pathlib import Path
 
@@ -111,7 +112,10 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("number, given, message", BAD, ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    "number, given, message", BAD,
+    ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
+)
 def test_bad_values_are_one_line(shared_store, monkeypatch, number, given, message):
     assert re.search(message, refusal(shared_store, monkeypatch, number, **given))
 
@@ -160,8 +164,14 @@ def test_the_command_names_the_cell_and_exits_with_1(shared_store, given, messag
     ), done.stderr[-1500:]
 
 
-@pytest.mark.parametrize("number, given, message", [("04", "seeds=few", "parameter seeds must be of type int, not 'few'"),
-                                                    ("04", "teacher=lab", "section 04 has no parameter 'teacher'"), ("05", "lora=x", "parameter lora must be of type int")])
+@pytest.mark.parametrize(
+    "number, given, message",
+    [
+        ("04", "seeds=few", "parameter seeds must be of type int, not 'few'"),
+        ("04", "teacher=lab", "section 04 has no parameter 'teacher'"),
+        ("05", "lora=x", "parameter lora must be of type int"),
+    ],
+)
 def test_what_can_be_refused_beforehand_exits_with_2(rlvd, store, number, given, message):
     done = rlvd("section", number, "--profile", "smoke", "-p", given)
     assert done.returncode == 2 and message in last_line(done) and not store.exists()

@@ -32,11 +32,22 @@ def test_lessons_of_every_dose_are_equal_but_for_the_facts(seed):
 
 # bad input
 
-@pytest.mark.parametrize("section, changes, message", [
-    ("07", dict(doses=[0., 1.5]), "a dose is a share between 0 and 1, not 1.5"), ("07", dict(doses=[-.5, 0.]), "not -0.5"), ("07", dict(doses=[0., .01, 1.]), "a cell of the grid would be empty"),
-    ("07", dict(patterns=[]), "grid: patterns"), ("07", dict(patterns=["stepp"]), "unknown pattern 'stepp'"), ("07", dict(about=[500]), "arms cannot be made equal: 500 lessons"),
-    ("07", dict(seeds=1), "needs at least 2 seeds"), ("08", dict(seeds=1), "needs at least 2 seeds"), ("08", dict(sets=[["written stepp", "any"]]), "unknown source 'written stepp'"),
-    ("08", dict(sets=[["written step", "best"]]), "unknown rule 'best'"), ("08", dict(least_questions=1000), "the sets cannot be made equal: only")])
+@pytest.mark.parametrize(
+    "section, changes, message",
+    [
+        ("07", dict(doses=[0.0, 1.5]), "a dose is a share between 0 and 1, not 1.5"),
+        ("07", dict(doses=[-0.5, 0.0]), "not -0.5"),
+        ("07", dict(doses=[0.0, 0.01, 1.0]), "a cell of the grid would be empty"),
+        ("07", dict(patterns=[]), "grid: patterns"),
+        ("07", dict(patterns=["stepp"]), "unknown pattern 'stepp'"),
+        ("07", dict(about=[500]), "arms cannot be made equal: 500 lessons"),
+        ("07", dict(seeds=1), "needs at least 2 seeds"),
+        ("08", dict(seeds=1), "needs at least 2 seeds"),
+        ("08", dict(sets=[["written stepp", "any"]]), "unknown source 'written stepp'"),
+        ("08", dict(sets=[["written step", "best"]]), "unknown rule 'best'"),
+        ("08", dict(least_questions=1000), "the sets cannot be made equal: only"),
+    ],
+)
 def test_bad_settings_are_one_line(shared_store, monkeypatch, section, changes, message):
     monkeypatch.setenv("RLVD_OUT", str(shared_store))
     run = begin_run(section, profile="smoke").vary(**changes)

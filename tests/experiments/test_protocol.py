@@ -1,4 +1,5 @@
-"""An experiment as data: the same evidence in one process or several, killed and taken up again, and records that stay the same."""
+"""An experiment as data: the same evidence in one process or several, killed and taken up again, and records that
+stay the same."""
 import json, os, shutil, signal, subprocess, sys, time
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""Section 06: nothing leaks between domains, the controls keep what they say, and the paper's setting runs on real records."""
+"""Section 06: nothing leaks between domains, the controls keep what they say, and the paper's setting runs on real
+records."""
 import json
 
 import numpy as np
@@ -101,7 +102,8 @@ def test_section_06_by_the_command_line(shared_store, tmp_path):
 
 
 def test_workers_are_counted_before_anything_is_trained(store):
-    with pytest.raises(UserError, match="^workers must be 0"): replicates(warm_up(begin_run("06", profile="smoke", workers=-1)))
+    with pytest.raises(UserError, match="^workers must be 0"):
+        replicates(warm_up(begin_run("06", profile="smoke", workers=-1)))
     assert not (store / "store").exists()
 
 
@@ -115,7 +117,10 @@ def test_paper_setting_on_real_records(store, data, tiny_qwen2, tmp_path, monkey
     ]
     file = tmp_path / "chains.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in chains))
-    given = dict(model=str(tiny_qwen2), teacher=str(file), samples=2, test_questions=3, engine="transformers", template="question")
+    given = dict(
+        model=str(tiny_qwen2), teacher=str(file), samples=2, test_questions=3, engine="transformers",
+        template="question",
+    )
     run = begin_run("06", profile="paper", **given)
     tasks = run.settings.tasks | {"knights_knaves": dict(people=[3], max_tokens=16), "math500": dict(max_tokens=16)}
     small = dict(steps=2, checkpoint=1, step_questions=2, group=2, full_set=False, max_tokens=16, trl={})

@@ -1,4 +1,5 @@
-"""The published values as data, their re-analyses, and the ledger: claims are whole, verdicts follow the rule, what is missing is named."""
+"""The published values as data, their re-analyses, and the ledger: claims are whole, verdicts follow the rule, what
+is missing is named."""
 import dataclasses, json
 
 import numpy as np
@@ -65,7 +66,10 @@ def test_the_hardest_row_is_what_a_second_draw_gives():
     assert np.allclose(rows[["fell_null", "stayed_null", "rose_null"]].sum(axis=1), 100)
 
 
-@pytest.mark.parametrize("a, b, n, least, greatest", [(17, 21, 30, .125, .5235), (0, 4, 4, .125, .125), (3, 3, 9, 1, 1), (21, 17, 30, .125, .5235)])
+@pytest.mark.parametrize(
+    "a, b, n, least, greatest",
+    [(17, 21, 30, 0.125, 0.5235), (0, 4, 4, 0.125, 0.125), (3, 3, 9, 1, 1), (21, 17, 30, 0.125, 0.5235)],
+)
 def test_possible_p(a, b, n, least, greatest):
     found = published.possible_mcnemar(a, b, n)
     assert (
@@ -83,8 +87,15 @@ def test_no_pairing_escapes_the_widest_interval():
         assert found.high - found.value >= 1.9599 * (b.astype(float) - a).std() / 40**.5 - 1e-9
 
 
-@pytest.mark.parametrize("key, message", [(("C", "", "", ""), "no published paper 'C'"), (("A", "Table 9", "", ""), "no published place 'Table 9'"),
-                                          (("A", "Table 3", "7B", ""), "no published row '7B'"), (("A", "Table 3", "3B test RL", "f1"), "no published column 'f1'")])
+@pytest.mark.parametrize(
+    "key, message",
+    [
+        (("C", "", "", ""), "no published paper 'C'"),
+        (("A", "Table 9", "", ""), "no published place 'Table 9'"),
+        (("A", "Table 3", "7B", ""), "no published row '7B'"),
+        (("A", "Table 3", "3B test RL", "f1"), "no published column 'f1'"),
+    ],
+)
 def test_a_mistyped_value_is_named(key, message):
     with pytest.raises(UserError, match=message): published.value_of(*key)
 
@@ -131,7 +142,9 @@ def test_a_better_model_is_seen_and_an_unchanged_one_is_not(better, unchanged):
 def test_effects_are_paired_differences(better):
     table = section_ledger("03", [MadeEvidence(better)]).set_index("id")
     found = paired_difference(100 * better.before.right.mean(1), 100 * better.after.right.mean(1))
-    assert table.loc["A4.1", ["value", "low", "high"]].to_numpy(float) == pytest.approx([found.value, found.low, found.high])
+    assert table.loc["A4.1", ["value", "low", "high"]].to_numpy(float) == pytest.approx(
+        [found.value, found.low, found.high]
+    )
 
 
 def test_an_inconclusive_claim_says_what_it_could_have_seen(unchanged):
@@ -186,7 +199,9 @@ def test_holm_is_over_the_claims_of_a_section(better):
     assert (alone["p_holm"] >= alone["p"] - 1e-12).all()
     assert alone["p_holm"].min() == pytest.approx(min(1, len(alone) * alone["p"].min()))
     both = ledger({"03": [MadeEvidence(better)], "05": [MadeEvidence(better)]}, CLAIMS).set_index("id")
-    assert (both.loc[alone.index, "p_holm"] == alone["p_holm"]).all() and (both.loc[alone.index, "verdict"] == alone["verdict"]).all()
+    assert (both.loc[alone.index, "p_holm"] == alone["p_holm"]).all() and (
+        both.loc[alone.index, "verdict"] == alone["verdict"]
+    ).all()
     assert both.loc["A6.1", "verdict"] == "supported" and both.loc["A6.5", "value"] == 0
     assert (both.loc[["A5.1", "B.1"], "verdict"] == "not run").all()
 

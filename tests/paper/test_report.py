@@ -104,7 +104,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("arguments, message", BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    "arguments, message", BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
 def test_bad_input_is_one_line_before_anything_runs(rlvd, store, arguments, message):
     done = rlvd(*arguments)
     lines = done.stderr.strip().splitlines()
@@ -124,7 +126,9 @@ BAD_CELLS = [
 ]
 
 
-@pytest.mark.parametrize("given, message", BAD_CELLS, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    "given, message", BAD_CELLS, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
 def test_bad_values_name_the_cell_and_keep_the_notebook(report, shared_store, given, message):
     done = command(
         "rlvd", "section", "03", "--profile", "smoke", *(x for text in given for x in ("-p", text)), out=shared_store

@@ -1,4 +1,5 @@
-"""Seeds and questions told apart: intervals over both hold those over questions, one seed leaves the others empty, scipy agrees."""
+"""Seeds and questions told apart: intervals over both hold those over questions, one seed leaves the others empty,
+scipy agrees."""
 import numpy as np
 import pandas as pd
 import pytest

@@ -7,7 +7,8 @@ from rlvd_nb.stats.factorial import crossed_effect, slope_weights
 
 
 def test_the_closed_form_is_the_mixed_models():
-    "Crossed random seeds and questions by REML (statsmodels) give the same mean and standard error, where all variances are above zero."
+    """Crossed random seeds and questions by REML (statsmodels) give the same mean and standard error, where all
+    variances are above zero."""
     import statsmodels.formula.api as smf
     rng = np.random.default_rng(3)
     values = 1 + rng.normal(0, 1, (6, 1)) + rng.normal(0, 1, 12) + rng.normal(0, 1, (6, 12))
@@ -21,6 +22,12 @@ def test_the_closed_form_is_the_mixed_models():
     )
 
 
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=6, unique=True).filter(lambda levels: max(levels) - min(levels) > .01), st.floats(-5, 5), st.floats(-5, 5))
+@given(
+    st.lists(st.floats(0, 1), min_size=2, max_size=6, unique=True).filter(
+        lambda levels: max(levels) - min(levels) > 0.01
+    ),
+    st.floats(-5, 5),
+    st.floats(-5, 5),
+)
 def test_a_slope_is_the_least_squares_slope(levels, slope, start):
     assert np.isclose(slope_weights(levels) @ (start + slope * np.array(levels)), slope, atol=1e-6)

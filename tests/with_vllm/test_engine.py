@@ -1,7 +1,8 @@
-"""A real vLLM engine keeps the sampler's protocol: the model's distribution, its log-probabilities, seeds, ends, the store.
+"""A real vLLM engine keeps the sampler's protocol: the model's distribution, its log-probabilities, seeds, ends, the
+store.
 
-One checkpoint that vLLM's CPU build can run (its heads are 32 wide) and one engine for all tests: starting it takes most of their time.
-"""
+One checkpoint that vLLM's CPU build can run (its heads are 32 wide) and one engine for all tests: starting it takes
+most of their time."""
 import json
 
 import numpy as np
@@ -82,7 +83,9 @@ def test_what_is_asked_comes_back(sampler):
     assert ended
 
 
-@pytest.mark.parametrize("params", [SamplingParams(max_tokens=24), SamplingParams(temperature=.7, top_k=20, top_p=.9, max_tokens=24)])
+@pytest.mark.parametrize(
+    "params", [SamplingParams(max_tokens=24), SamplingParams(temperature=0.7, top_k=20, top_p=0.9, max_tokens=24)]
+)
 def test_log_probabilities_are_those_of_transformers(sampler, reference, params):
     "The model's own, before temperature and truncation: vLLM's tokens, put through a forward pass of transformers."
     for prompt, completions in collected(sampler, [Request(p, 0, 8) for p in PROMPTS], params).items():
@@ -94,7 +97,13 @@ def test_greedy_is_the_same_in_both(sampler, reference):
     assert tokens(sampler, requests, params) == tokens(reference[0], requests, params)
 
 
-@pytest.mark.parametrize("params", [SamplingParams(max_tokens=1), SamplingParams(max_tokens=1, temperature=.3, top_k=40), SamplingParams(max_tokens=1, temperature=.2, top_p=.8)])
+@pytest.mark.parametrize(
+    "params",
+    [
+        SamplingParams(max_tokens=1), SamplingParams(max_tokens=1, temperature=0.3, top_k=40),
+        SamplingParams(max_tokens=1, temperature=0.2, top_p=0.8),
+    ],
+)
 def test_frequencies(sampler, reference, params):
     "First tokens of both samplers come from one distribution: chi-square of the table of their counts."
     request = [Request(PROMPTS[0], 0, 3000)]
@@ -106,7 +115,8 @@ def test_frequencies(sampler, reference, params):
 
 
 def test_more_prompts_than_are_read_at_once(sampler):
-    "Prompts that together exceed what one step reads: none may be read in parts, which a seeded response on the CPU does not survive."
+    """Prompts that together exceed what one step reads: none may be read in parts, which a seeded response on the
+    CPU does not survive."""
     request = Request(" ".join(PROMPTS), 0, 256)
     done, = tokens(sampler, [request], SamplingParams(max_tokens=3)).values()
     assert len(sampler.encode([request.prompt], 3)[request.prompt]) * 256 > 4096 and len(done) == 256
@@ -157,7 +167,8 @@ def refuse(_): raise AssertionError("something was sampled although nothing is m
 
 
 def test_store(store, model, sampler):
-    "Samples go to the store under their engine, more are added to those there, the text is cut, and the second time none is made."
+    """Samples go to the store under their engine, more are added to those there, the text is cut, and the second
+    time none is made."""
     questions, params = TASK.questions("test")[:6], SamplingParams(max_tokens=12, stop=("e",))
     four = respond(model, TASK, questions, 4, params, engine="vllm")
     eight = respond(model, TASK, questions, 8, params, engine="vllm")
@@ -186,7 +197,8 @@ def test_what_cannot_work_is_one_line(sampler, model, tmp_path):
 
 
 def test_section_03(store, model, tmp_path):
-    "As a user runs it: training and two engines one after the other in one kernel, the figures, and what they were made of."
+    """As a user runs it: training and two engines one after the other in one kernel, the figures, and what they were
+    made of."""
     small = dict(engine="vllm", model=model.folder, samples=4, train_questions=12, test_questions=12, steps=1)
     given = [x for name, value in small.items() for x in ("-p", f"{name}={value}")]
     done = command(
