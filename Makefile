@@ -12,8 +12,9 @@ paper: env  ## run the sections in the lab setting; figures/ and out/report/inde
 
 # The tests' models are so small that a second thread only waits for the first; a second process does not.
 test: export OMP_NUM_THREADS ?= 1
-test: env  ## notebooks, the in-sync check, pytest
-	$(BIN)/nbdev_test --n_workers 2
+test: env  ## library notebooks, the in-sync check, pytest (which runs the sections through the command line)
+	$(BIN)/nbdev_test --n_workers 2 --path nbs/api
+	$(BIN)/nbdev_test --path nbs/how_to_read_these_numbers.ipynb
 	$(BIN)/python tools/in_sync.py
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
