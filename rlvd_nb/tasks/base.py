@@ -69,7 +69,7 @@ class Domain(Task, Protocol):
     def text_source(self) -> dict[str, Any]:
         "What determines the text."
 
-# %% ../../nbs/api/tasks/01_base.ipynb #06b15b28
+# %% ../../nbs/api/tasks/01_base.ipynb #a702d777
 CLOSES = (
     "<|im_end|> <|endoftext|> <|eot_id|> <|end_of_text|> <|eom_id|> <|eot|> <|end|> <|return|> <|endofturn|>"
     " <|end_of_turn|> <|END_OF_TURN_TOKEN|> <end_of_turn> </s> <eos> <｜end▁of▁sentence｜> [/INST]"
@@ -78,8 +78,8 @@ OPENS = "<|im_start|> <|start_header_id|> <start_of_turn> <|user|> <|assistant|>
 MARK = re.compile("|".join(map(re.escape, CLOSES + OPENS)))
 OWN_TURN = re.compile(rf"(?:\s*(?:{'|'.join(map(re.escape, OPENS))})\s*(?:assistant|model)?(?:<\|end_header_id\|>)?)*")
 NEXT_QUESTION = re.compile(
-    r"^[ \t]*[#>*_ \t]*(?i:(?:next|new|another)[ ]+)?(?:(?i:question|problem|exercise|user|human|instruction)|Q)(?![A-Za-z])"
-    r"[ \t]*(?:[*_]*[:：]|(?:\#|(?i:no\.?|number))?[ \t]*\d+[ \t]*[*_]*(?:[:：.)]|[ \t]*$)|[*_]*[ \t]*$)",
+    r"^[#>*_ \t]*+(?i:(?:next|new|another) )?(?:(?i:question|problem|exercise|user|human|instruction)|Q)(?![A-Za-z])"
+    r"[ \t]*+(?:[*_]*[:：]|(?:#|(?i:no\.?|number))?[ ]?\d+[ \t]*+[*_]*(?:[:：.)]|[ \t]*+$)|[*_]*[ \t]*+$)",
     re.MULTILINE,
 )
 ANSWER = re.compile(

@@ -71,7 +71,7 @@ class Math(LastBoxed):
         return list(self.all_questions[split])
 
     def source(self) -> dict:
-        "Both files and their checksums, or the hub's repositories and commits; the levels; how many problems were left out and why."
+        "Both files and their checksums, or the hub's commits; the levels; how many problems were left out and why."
         return dict(task=self.name, **self._source)
 
 # %% ../../nbs/api/tasks/14_math.ipynb #7952db95

@@ -26,7 +26,7 @@ from functools import lru_cache
 
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Add, Basic, Eq, Expr, Float, I, MatrixBase, Ne, Rational, S, log
+from sympy import Add, Eq, Expr, Float, I, MatrixBase, MatrixExpr, Ne, Rational, S, log, nan, oo, zoo
 
 from ..core.seeds import digest
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question, gives_answer, response_end
@@ -93,7 +93,7 @@ def last_boxed(
     if end is None or end - begin > LONGEST: return None
     return TRAILING.sub("", INNER.sub("", text[begin:end])).strip() or None
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #c6a88735
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #da1828bb
 SIGNS = {
     "-": "−–—‒﹣⁻", "'": "’‘′", '"': "“”", ",": "，、", ".": "。", "(": "⟨", ")": "⟩", "": "£€¥₹\u200b\u200c\u200d\ufeff",
     r"\times ": "×✕", r"\cdot ": "·⋅∙•", r"\div ": "÷", r"^\circ ": "°º˚∘", r"\pi ": "π", r"\infty ": "∞", r"\pm ": "±",
@@ -120,7 +120,7 @@ def in_ascii(
     for drawn, said in DRAWN: text = drawn.sub(said, text)
     return unicodedata.normalize("NFKC", text.translate(SIGN)).translate(SIGN).replace("⁄", "/")
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #a4ff134d
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #4a0fd5b0
 SAYS = {name: said for said, names in {
     "": "displaystyle textstyle scriptstyle limits nolimits ensuremath rm bf it sf mathstrut strut null relax noindent",
     " ": "quad qquad enspace enskip thinspace medspace thickspace space hfill",
@@ -194,7 +194,7 @@ def tidy(
     text = APART.sub(lambda number: number[0].replace(" ", ""), " ".join(with_commands(text).split()))
     return BLANKS.sub("", text).strip()
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #3d913e85
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #a41205c0
 def answered(
     text: str, # a part of a response
 ) -> bool:
@@ -209,8 +209,10 @@ def read_answer(
     return None if answer is None else tidy(answer)
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #f29d71a4
-READER = (LatexExtractionConfig(boxed_match_priority=0, normalization_config=NormalizationConfig(
-    basic_latex=True, malformed_operators=True, nits=True, units=False)),)
+READER = (LatexExtractionConfig(
+    boxed_match_priority=0, try_extract_without_anchor=False,
+    normalization_config=NormalizationConfig(basic_latex=True, malformed_operators=True, nits=True, units=False),
+),)
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 @lru_cache(maxsize=4096)
@@ -220,7 +222,7 @@ def read(
     "What math-verify makes of an answer: an expression and its text, the text alone, or nothing."
     return parse(rf"\boxed{{{answer}}}", READER, parsing_timeout=None, raise_on_error=True)
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #f575d037
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #21b50621
 REPEATING = re.compile(
     r"(\d*)\.(\d*)(?:\\(?:overline|bar)\{(\d+)\}|\((\d+)\)|(\\dot\{?\d\}?(?:\d*\\dot\{?\d\}?)?))"
 )
@@ -256,13 +258,15 @@ def written_out(
     if ANGULAR.search(text): text = in_radians(text)
     return "" if SIDE_BY_SIDE.search(text) else PRODUCT.sub(r"\\cdot ", text)
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #fea5d451
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #5103d53d
 def exact(
     found, # an expression, or a text
 ):
-    "An expression with its decimals as fractions; anything else as it is."
-    decimals = found.atoms(Float) if isinstance(found, (Basic, MatrixBase)) else ()
-    return found.xreplace({number: Rational(str(number)) for number in decimals}) if decimals else found
+    "An expression with its decimals as fractions, and products of matrices multiplied out; anything else as it is."
+    if isinstance(found, str): return found
+    decimals = found.atoms(Float)
+    if decimals: found = found.xreplace({number: Rational(str(number)) for number in decimals})
+    return found.doit() if isinstance(found, MatrixExpr) else found
 
 def read_exactly(
     text: str, # an answer, tidied
@@ -270,7 +274,7 @@ def read_exactly(
     "What math-verify makes of an answer, exactly; nothing where it makes nothing of it."
     if not (text := written_out(text)): return []
     try: return [exact(found) for found in read(text)]
-    except (MemoryError, RecursionError): raise
+    except MemoryError: raise
     except Exception: return []
 
 UNITS = re.compile(r"(?:\\text\{[^{}]*\}(?:\^(?:-?\d|\{-?\d+\}))?(?:\\cdot|[/\s])*)+$")
@@ -320,13 +324,15 @@ def same_number(
     "Whether two numbers are the same; None where one has no value."
     if gold == found: return True
     values = [value_at_a_point(each) for each in (gold, found)]
-    if None in values: return None
+    if None in values:
+        endless = [each.evalf(15) for each in (gold, found)]
+        return endless[0] == endless[1] != nan if {*endless} & {oo, -oo, zoo, nan} else None
     gap, size = gap_and_size(*values)
     if gap > size * CLOSE or not size: return not gap
     digits = 1000 + max(0, int(log(size, 10).evalf()))
     return bool(abs((gold - found).evalf(15, maxn=digits)) < size / Rational(10) ** (digits // 2))
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #092acdc6
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #6390dabd
 def same_expression(
     gold: Expr,  # an expression
     found: Expr, # another
@@ -352,7 +358,7 @@ def same_value(
         return gold.shape == found.shape and all(map(same_expression, gold, found))
     if not (isinstance(gold, Expr) and isinstance(found, Expr)): return None
     try: return same_expression(gold, found)
-    except (TypeError, ValueError, ArithmeticError, NotImplementedError): return None # no number: let others try
+    except (TypeError, ValueError, ArithmeticError, NotImplementedError, RecursionError): return None # others may try
 
 def far_apart(
     gold,  # what was read of the gold answer
@@ -361,7 +367,7 @@ def far_apart(
     "Whether two answers have values that cannot be the same."
     return same_value(gold, found) is False
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #d5a44e74
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #2a594eff
 DECIMAL = re.compile(r"[+-]?(\d*)\.(\d+)")
 
 def rounds(
@@ -375,7 +381,7 @@ def rounds(
     beyond = (number - Rational(decimal)) * 10**places * (1 if number > 0 else -1) # what was cut off, of the last place
     return len(digits) >= 6 and len(match[2]) >= 6 and bool(-.5 <= beyond < 1 - Rational(1, 10**20))
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #c974b777
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #661e14ef
 AND = re.compile(
     r",?\s*\\text\{,?\s*(?:and|or)\s*\}|(?P<text>\\text\{[^{}]*\})|,?\s*(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
 )
@@ -411,7 +417,7 @@ def plainest(
     text = IDLE.sub("", TIMES.sub(r"\\cdot ", FRACTION.sub(with_braces, text)))
     return re.sub(r"([\^_])\{(\w)\}", r"\1\2", text)
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #7d1f543d
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #c52060c5
 WAYS: list[Callable[[str, str], bool | None]] = [] # asked in turn
 
 def way(
@@ -430,7 +436,7 @@ def agree(
     if gold == answer: return bool(gold)
     return next((verdict for each in WAYS if (verdict := each(gold, answer)) is not None), False)
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #a681e09a
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #f37a0279
 GEOMETRIC = re.compile(
     r"\\(?:(?:measured)?angle|triangle|odot|square|overline|overrightarrow|overleftrightarrow|vec)(?![A-Za-z])"
 )
@@ -468,7 +474,7 @@ def agree_as_words(
     (expected, surely), (found, named) = spoken(gold), spoken(answer)
     return expected == found if expected is not None and (surely or named) else None
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #40f05daf
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #217ad779
 CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?(?:([ap])\.?m\.?)?")
 BASE = re.compile(r"\(?([\dA-F]+)\)?_\s*\{?\s*(\d+)\s*\}?")
 
@@ -500,13 +506,14 @@ def agree_in_base(
     gold: str,   # as `plainest` writes it
     answer: str, # likewise
 ) -> bool | None:
-    "Numerals with a base agree in their digits, and in the base where both name one."
+    "Numerals with a base agree in their digits and in the base, which is 10 where the gold one names none."
     based = BASE.fullmatch(gold), BASE.fullmatch(answer)
     if not any(based): return None
-    expected, found = ((match[1] if match else text).lstrip("0") for match, text in zip(based, (gold, answer)))
-    return expected == found and len({match[2] for match in based if match}) == 1
+    if not based[0]: return based[1][2] == "10" and agree(gold, based[1][1])
+    digits, base = based[1].groups() if based[1] else (answer, based[0][2])
+    return based[0][1].lstrip("0") == digits.lstrip("0") and based[0][2] == base
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #5c47513d
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #d27415af
 GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 
 def outside(
@@ -541,7 +548,7 @@ def both_signs(
         for sign, other in ("+-", "-+")
     ]
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #0772b599
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #5ca6364c
 SINGLE, LIST, SET, POINT = "single", "list", r"\{\}", "()"
 
 def shape(
@@ -561,7 +568,7 @@ def shape(
     if not all(parts) or len(parts) == 1 and r"\pm" not in text: return SINGLE, [whole]
     return LIST, [one for part in parts for one in both_signs(part)]
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #62ef948a
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #04a741bb
 def matched(
     golds: Sequence[str],   # parts of the gold answer
     answers: Sequence[str], # parts of the response's
@@ -598,7 +605,7 @@ def agree_as_lists(
     if alone or other not in (kind, LIST) or other == LIST and kind != POINT: return False
     return len(golds) == len(answers) and all(map(agree, golds, answers))
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #6f424570
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #21f34fc4
 @way
 def agree_as_ratios(
     gold: str,   # as `plainest` writes it
@@ -612,7 +619,7 @@ def agree_as_ratios(
         agree(product(gold, answers[0]), product(answer, golds[0])) for gold, answer in zip(golds, answers)
     )
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #4e3e277e
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #40846e50
 RELATED = re.compile(r"[<>]|\\(?:le|ge|ne)(?![A-Za-z])|!=")
 EQUALS = re.compile(r"[(\[{]|[)\]}]|(?<![<>!:])=|\\in(?![A-Za-z])|\\approx(?![A-Za-z])")
 LETTERS = r"(?:[A-Za-z]|\\(?!frac|sqrt|sin|cos|tan|log|ln)[A-Za-z]+\s*|\\text\{[^{}]*\}\s*|\{\w+\})+"
@@ -643,12 +650,13 @@ def names_a_value(
     single = len(named.free_symbols) == 1 and (named.is_Add or named.as_coeff_Mul()[0] != 1)
     return bool(named.free_symbols) and not added and not single
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #c6f3763a
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #13342e94
 def said_value(
     text: str, # an answer with an equality sign
 ) -> str | None:
     "What it says its left side is; None when it says nothing of the kind, or two different things."
     *lefts, last = sides(text)
+    lefts = lefts[not lefts[0]:] or [last] # `=5` has nothing on its left
     if NAME.fullmatch(last) and not NAME.fullmatch(lefts[0]): lefts, last = [last, *lefts[1:]], lefts[0]
     if r"\approx" in text and not NAME.fullmatch(lefts[0]): return lefts[0]
     named = NAME.fullmatch if value(last) == 0 else names_a_value
@@ -669,7 +677,7 @@ def agree_as_equations(
     same_name = NAME.fullmatch(answers[0]) and golds[0].lower() == answers[0].lower()
     return agree(golds[-1], answers[-1]) if same_name else None
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #8172f266
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #ce429d63
 MEASURES = "cm mm km nm ft yd mi in kg mg lb oz ms hr min sec mph kmh ml mL Hz Pa m s h g L l J N W V"
 UNIT = rf"(?:(?:{MEASURES.replace(' ', '|')})(?![A-Za-z])(?:\^\{{?-?\d\}}?)?)"
 MEASURED = re.compile(
@@ -697,7 +705,7 @@ def equal(
             if not imaginary and rounds(decimal, real): return True
     return False if all(far_apart(*pair) for pair in pairs) else None
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #b539ccec
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #582ea137
 def equal_percentages(
     gold: str,   # one answer
     answer: str, # another
@@ -727,10 +735,9 @@ def agree_as_values(
     gold, answer = without_units(gold), without_units(answer)
     if r"\text{" in gold + answer: return as_prose(gold) == as_prose(answer)
     if not re.search(r"(?<![\\A-Za-z])[A-Za-z]", gold): answer = MEASURED.sub("", answer)
-    turned = bool(DEGREES.search(gold)) != bool(DEGREES.search(answer)) and r"\pi" in gold + answer
-    return equal(in_radians(gold), in_radians(answer)) if turned else equal_percentages(gold, answer)
+    return equal_percentages(gold, answer)
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #af9aa0cd
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #5f01758e
 REGION = re.compile(r"\\infty|\\cup|[\[\]]")
 
 def verified(
@@ -747,7 +754,7 @@ def verified(
     try:
         return verify(expected, found, float_rounding=15, numeric_precision=DIGITS, allow_set_relation_comp=regions,
                       timeout_seconds=None, raise_on_error=True)
-    except (MemoryError, RecursionError): raise
+    except MemoryError: raise
     except Exception: return False
 
 @way
