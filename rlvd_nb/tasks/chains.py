@@ -198,8 +198,10 @@ class Parts(ABC):
     def read(self, prompt: str) -> Item: "The item that a prompt is about."
 
     @abstractmethod
-    def walk(self, item: Item, rng: np.random.Generator, q: float | None, correction: float) -> tuple[list[Step], tuple[str, ...]] | None:
-        "Steps and conclusion of a writer who is right with `q` (None: as the text has it); None where the text has nothing."
+    def walk(
+        self, item: Item, rng: np.random.Generator, q: float | None, correction: float
+    ) -> tuple[list[Step], tuple[str, ...]] | None:
+        "Steps and conclusion of a writer who is right with `q` (None: as the text has it); None if that has nothing."
 
 # %% ../../nbs/api/tasks/07_chains.ipynb #edfa94ce
 class ChainDomain(Parts):

@@ -216,7 +216,9 @@ class Choice4(ChainDomain):
         "The choice in a prompt."
         return read_choice(prompt)
 
-    def walk(self, item: Choice, rng: np.random.Generator, q: float | None, correction: float) -> tuple[list[Step], tuple[str, ...]] | None:
+    def walk(
+        self, item: Choice, rng: np.random.Generator, q: float | None, correction: float
+    ) -> tuple[list[Step], tuple[str, ...]] | None:
         "A step a fact, and the letter or option if there are options; None where the text would need an unknown fact."
         steps, at = [], item.thing
         for relation in item.path:

@@ -30,7 +30,7 @@ def overlaps(
     test: Sequence[Question],  # questions it is judged by
     n: int = 13,               # words in a row; shorter questions are compared whole
 ) -> pd.DataFrame:
-    "One row a test question that shares a run with a training question: the one it shares most with, and which share of its runs that is."
+    "One row a test question that shares a run with training: the question it shares most with, and how much."
     if type(n) is not int or n < 1: raise UserError(f"n must be a whole number of words above 0, not {n!r}")
     asked, index, shared = [runs(question, n) for question in test], defaultdict(list), defaultdict(dict)
     for number, found in enumerate(asked):
@@ -53,7 +53,7 @@ def contamination(
     test: Sequence[Question],  # questions it is judged by
     n: int = 13,               # words in a row
 ) -> pd.DataFrame:
-    "One row: how many questions, how many of test share a run with training, and how many have exactly the words of a training question."
+    "One row: how many questions, how many of test share a run with training, and how many have all words of one there."
     learned = {words(question.info.get("text", question.prompt)) for question in train} - {()}
     same = sum(words(question.info.get("text", question.prompt)) in learned for question in test)
     return pd.DataFrame(

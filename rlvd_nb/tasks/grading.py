@@ -293,7 +293,7 @@ def grade_pairs(
     seconds: float = 5.0,                  # time limit of one judgement, unless the task asks for more
     memory_mb: int = 1024,                 # memory limit of one worker
     progress: bool = False,                # whether to show a bar
-    keep: Callable[[list[tuple[int, Grade]]], None] | None = None, # told places of pairs with their grades, as they come
+    keep: Callable[[list[tuple[int, Grade]]], None] | None = None, # told places of pairs with their grades as they come
 ) -> list[Grade]:
     "The grade of every pair, in the order given; what is the same work is done once."
     first, numbers = distinct_work(task, pairs)

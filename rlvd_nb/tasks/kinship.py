@@ -139,7 +139,8 @@ def write_chain(
     if pattern == "direct": words = [hops[-1].final]
     elif pattern == "skip": words = [word for i in range(0, len(hops), 2) for word in _statement(hops[i:i + 2])]
     elif pattern == "step": words = [word for hop in hops for word in _statement([hop])]
-    elif pattern == "verify": words = [word for hop in hops for word in (hop.relation, hop.first, CHECK, *_statement([hop]))]
+    elif pattern == "verify":
+        words = [word for hop in hops for word in (hop.relation, hop.first, CHECK, *_statement([hop]))]
     else: raise UserError(f"unknown pattern {pattern!r}; there are: {', '.join(PATTERNS)}")
     return " ".join(words)
 
@@ -162,7 +163,8 @@ def read_chain(
         elif word in people:
             statement, relations = Statement(tuple(relations), word), []
             if not checking: statements.append(statement)
-            elif statements and statements[-1] and statements[-1].relations == statement.relations: statements[-1] = statement
+            elif statements and statements[-1] and statements[-1].relations == statement.relations:
+                statements[-1] = statement
             else: statements.append(None)
             checking = False
         else: statements.append(None)
@@ -361,7 +363,7 @@ def teacher_text(
     world: World, # whose facts
     seed: int,    # which draw of it
 ) -> Iterator[tuple[str, str]]:
-    "An endless stream of (prompt, verified chain); like the pretraining text it leaves out training and test questions."
+    "An endless stream of (prompt, verified chain); as the pretraining text, it leaves out training and test questions."
     rng, depths = np.random.default_rng(derive_seed("teacher text", seed)), np.cumsum(world.config.text_depths)
     while True:
         path, start = draw_path(rng, 1 + int(np.searchsorted(depths, rng.random() * depths[-1])), world)
@@ -411,7 +413,7 @@ def questions_through(
     count: int,                   # how many
     seed: int = 0,                # which draw
 ) -> list[Question]:
-    "Questions of the training side that need one of these facts; facts and depths are tried in turn, and short paths run out first."
+    "Questions of the training side that need one of these facts; facts and depths in turn, short paths run out first."
     if not facts: raise UserError("no facts to ask for: the test questions need none that the base model lacks")
     rng, tries, found = (
         np.random.default_rng(derive_seed("through", seed)),
@@ -462,7 +464,11 @@ def familiar_questions(
         for _ in range(10_000):
             drawn = draw_path(rng, depth, world)
             if split_of(*drawn) == "train" and drawn not in found and 2 not in true_walk(world, *drawn)[1]: break
-        else: raise UserError(f"this world has too few training questions of depth {depth} that need nothing unknown: {len(found)} of {len(depths)} found")
+        else:
+            raise UserError(
+                f"this world has too few training questions of depth {depth} that need nothing unknown: {len(found)} of"
+                f" {len(depths)} found"
+            )
         found[drawn] = make_question(world, *drawn, "train")
     return list(found.values())
 

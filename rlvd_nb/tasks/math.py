@@ -51,7 +51,7 @@ def training_questions(
 # %% ../../nbs/api/tasks/14_math.ipynb #74ee9912
 class Math(LastBoxed):
     "MATH's training problems to learn from and MATH-500 to be judged by, by the last boxed answer."
-    name, version = "math", "1"
+    name, version = "math", "2"
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Math(LastBoxed):
         return list(self.all_questions[split])
 
     def source(self) -> dict:
-        "Both files and their checksums, or the hub's repositories and commits; the levels; how many problems were left out and why."
+        "Both files and their checksums, or the hub's commits; the levels; how many problems were left out and why."
         return dict(task=self.name, **self._source)
 
 # %% ../../nbs/api/tasks/14_math.ipynb #7952db95

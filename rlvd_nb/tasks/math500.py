@@ -40,7 +40,7 @@ def make_question(
 # %% ../../nbs/api/tasks/13_math500.ipynb #f9226314
 class Math500(LastBoxed):
     "MATH-500, judged by the last boxed answer."
-    name, version = "math500", "1"
+    name, version = "math500", "2"
 
     def __init__(
         self,

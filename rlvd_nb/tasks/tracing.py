@@ -156,7 +156,9 @@ class Tracing(ChainDomain):
         "The program in a prompt."
         return read_program(prompt)
 
-    def walk(self, item: Program, rng: np.random.Generator, q: float | None, correction: float) -> tuple[list[Step], tuple[str, ...]]:
+    def walk(
+        self, item: Program, rng: np.random.Generator, q: float | None, correction: float
+    ) -> tuple[list[Step], tuple[str, ...]]:
         "A step a line, and the conclusion."
         steps, answer = trace(
             item,
