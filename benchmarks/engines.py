@@ -30,10 +30,10 @@ def main(folder: str = "", questions: int = 32, samples: int = 16) -> None:
     from rlvd_nb.models.sampling import Request, SamplingParams
     from rlvd_nb.models.transformers_sampler import TransformersSampler
     from rlvd_nb.models.vllm_sampler import VllmSampler, build, stop_engine
-    folder = Path(folder) if folder else tiny()
+    opened = Model.at(Path(folder) if folder else tiny())
     requests = [Request(PROMPTS[i % 2].format(i), 0, int(samples)) for i in range(int(questions))]
-    model, tokenizer = load(folder)
-    samplers = {build(): VllmSampler(folder), "transformers": TransformersSampler(model, tokenizer)}
+    model, tokenizer = opened.load()
+    samplers = {build(): VllmSampler(opened), "transformers": TransformersSampler(model, tokenizer)}
     start = time.perf_counter()
     for sampler in samplers.values(): tokens(sampler, requests, SamplingParams(max_tokens=LENGTH, seed=99))
     warm, rows = time.perf_counter() - start, []

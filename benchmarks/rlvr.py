@@ -17,7 +17,7 @@ DISTINCT = rlvr.distinct_rollouts
 
 def seconds(base, task, steps: int) -> float:
     start = time.perf_counter()
-    rlvr.grpo(
+    rlvr.train_grpo(
         base, task, task.questions("train"),
         rlvr.GrpoConfig(steps=steps, questions=64, group=16, max_tokens=22, learning_rate=1e-3, warmup=10),
     )

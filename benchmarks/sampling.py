@@ -10,10 +10,10 @@ from itertools import groupby
 import pandas as pd
 import torch
 
-from rlvd_nb.models.checkpoints import Model
 from rlvd_nb.models.sampling import Request, SamplingParams
 from rlvd_nb.models.transformers_sampler import TransformersSampler
-from rlvd_nb.experiments.run import Run, base_of
+from rlvd_nb.experiments.making import ensure_base_model
+from rlvd_nb.experiments.run import begin_run
 
 ROUNDS, BATCH = 3, 4096
 
@@ -40,8 +40,8 @@ def generate(model, tokenizer, prompts, samples, params) -> int:
 
 
 def main(questions: int = 200, samples: int = 256) -> None:
-    run = Run("03", profile="lab")
-    base = base_of(run)
+    run = begin_run("03", profile="lab")
+    base = ensure_base_model(run)
     model, tokenizer = base.load("cpu")
     sampler, rows = TransformersSampler(model, tokenizer), []
     prompts = [q.prompt for q in run.questions("test")[:questions]]
