@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['DETERMINING', 'NOT_WEIGHTS', 'VOCABULARIES', 'quiet', 'save', 'determining_files', 'weight_files', 'fingerprint',
            'check_file', 'read_object', 'tensor_names', 'check_shards', 'listed', 'check_whole', 'locate', 'downloaded',
-           'one_line', 'check_tensors', 'load_tokenizer', 'best_device', 'load_network', 'is_out_of_memory', 'Model',
-           'open_model']
+           'one_line', 'check_tensors', 'load_tokenizer', 'best_device', 'load_network', 'capacity', 'is_out_of_memory',
+           'Model', 'open_model']
 
 # %% ../../nbs/api/models/02_checkpoints.ipynb #b9466526
 import contextlib, hashlib, json
@@ -39,7 +39,7 @@ def save(
     tokenizer.save_pretrained(folder)
     return folder
 
-# %% ../../nbs/api/models/02_checkpoints.ipynb #b629b4fc
+# %% ../../nbs/api/models/02_checkpoints.ipynb #69b203cc
 DETERMINING = (
     "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "adapter_*", "tokenizer*",
     "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.spm", "*.tiktoken",
@@ -69,7 +69,7 @@ def fingerprint(
     parts = [[path.relative_to(folder).as_posix(), checksum(path)] for path in determining_files(folder)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
-# %% ../../nbs/api/models/02_checkpoints.ipynb #5695794b
+# %% ../../nbs/api/models/02_checkpoints.ipynb #c24ec90b
 def check_file(
     path: Path, # one of a model's files
 ) -> None:
@@ -104,7 +104,7 @@ def tensor_names(
             f"{path} is cut off or no safetensors file ({error}); copy or download the model again"
         ) from error
 
-# %% ../../nbs/api/models/02_checkpoints.ipynb #f47cdff2
+# %% ../../nbs/api/models/02_checkpoints.ipynb #b81017cd
 def check_shards(
     index: Path, # that names the shards
 ) -> None:
@@ -173,7 +173,7 @@ def downloaded(
             f"model {name!r} is not a local folder, and the hub cannot be reached from here to look for it"
         ) from None
 
-# %% ../../nbs/api/models/02_checkpoints.ipynb #8c5c9395
+# %% ../../nbs/api/models/02_checkpoints.ipynb #903cabb1
 @contextlib.contextmanager
 def one_line(
     what: str, # is being read, for the error message
@@ -247,6 +247,13 @@ def load_network(
         )
     check_tensors(folder, found)
     return network.to(device).eval()
+
+def capacity(
+    config, # a model's configuration
+) -> tuple[float, float]:
+    "Positions and tokens that the model has; infinite where its configuration does not say."
+    text = config.get_text_config()
+    return tuple(getattr(text, name, None) or float("inf") for name in ("max_position_embeddings", "vocab_size"))
 
 def is_out_of_memory(
     error: Exception, # that a step or a batch ended with

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TEMPLATES', 'IGNORED', 'render', 'essence', 'lost_word', 'shown', 'text_ids', 'chat_opening', 'in_front',
-           'prompt_ids', 'completion_rows']
+           'prompt_ids', 'check_known', 'completion_rows']
 
 # %% ../../nbs/api/models/01_prompts.ipynb #45be5135
 import os, unicodedata
@@ -44,7 +44,7 @@ def render(
         raise UserError(f"unknown template {template!r}; there are: chat, {', '.join(TEMPLATES)}")
     return TEMPLATES[template].format(question=question)
 
-# %% ../../nbs/api/models/01_prompts.ipynb #8099ee56
+# %% ../../nbs/api/models/01_prompts.ipynb #713e4c37
 IGNORED = ("M", "Z", "C") # Unicode's marks, separators and control characters, which tokenizers normalise
 
 def essence(
@@ -63,7 +63,7 @@ def lost_word(
     there = essence(read)
     return next((word for word in text.split() if essence(word) not in there), text)
 
-# %% ../../nbs/api/models/01_prompts.ipynb #646a6d33
+# %% ../../nbs/api/models/01_prompts.ipynb #e310b16d
 def shown(
     text: str, # of any length
 ) -> str:
@@ -88,7 +88,7 @@ def text_ids(
         if not len(tokens): raise UserError(f"the text {shown(text)} has no tokens")
     return [list(tokens) for tokens in ids]
 
-# %% ../../nbs/api/models/01_prompts.ipynb #6805767f
+# %% ../../nbs/api/models/01_prompts.ipynb #6ca2527d
 def chat_opening(
     tokenizer, # the model's
 ) -> str:
@@ -122,12 +122,24 @@ def prompt_ids(
         found.append(ids if complete else front + ids)
     return found
 
+# %% ../../nbs/api/models/01_prompts.ipynb #e8bfafc0
+def check_known(
+    ids: Sequence[int], # of a text
+    vocabulary: float,  # tokens that the model knows
+) -> None:
+    "Refuse tokens that the model has no number for."
+    if max(ids, default=0) >= vocabulary:
+        raise UserError(
+            f"the tokenizer gives token {max(ids)}, but the model knows {vocabulary:g} tokens: it is another model's"
+        )
+
 # %% ../../nbs/api/models/01_prompts.ipynb #2f5f19cd
 def completion_rows(
     tokenizer,                  # the model's
     prompts: Sequence[str],     # as the model reads them
     completions: Sequence[str], # what it is to write
     context: float,             # tokens the model can hold
+    vocabulary: float = float("inf"), # tokens it knows
 ) -> list[dict]:
     "A row a response: `input_ids`, and `completion_mask`, 1 where it is the completion's; no row is cut to fit."
     rows, end = [], [tokenizer.eos_token_id]
@@ -138,5 +150,6 @@ def completion_rows(
             raise UserError(
                 f"a prompt and response of {length} tokens do not fit the model's {context:g}; leave such responses out"
             )
+        check_known(prompt + learned, vocabulary)
         rows.append(dict(input_ids=prompt + learned, completion_mask=[0] * len(prompt) + [1] * len(learned)))
     return rows
