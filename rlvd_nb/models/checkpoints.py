@@ -39,7 +39,7 @@ def save(
     tokenizer.save_pretrained(folder)
     return folder
 
-# %% ../../nbs/api/models/02_checkpoints.ipynb #69b203cc
+# %% ../../nbs/api/models/02_checkpoints.ipynb #b629b4fc
 DETERMINING = (
     "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "adapter_*", "tokenizer*",
     "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.spm", "*.tiktoken",
@@ -69,7 +69,7 @@ def fingerprint(
     parts = [[path.relative_to(folder).as_posix(), checksum(path)] for path in determining_files(folder)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
-# %% ../../nbs/api/models/02_checkpoints.ipynb #c24ec90b
+# %% ../../nbs/api/models/02_checkpoints.ipynb #5695794b
 def check_file(
     path: Path, # one of a model's files
 ) -> None:
@@ -104,7 +104,7 @@ def tensor_names(
             f"{path} is cut off or no safetensors file ({error}); copy or download the model again"
         ) from error
 
-# %% ../../nbs/api/models/02_checkpoints.ipynb #b81017cd
+# %% ../../nbs/api/models/02_checkpoints.ipynb #f47cdff2
 def check_shards(
     index: Path, # that names the shards
 ) -> None:
@@ -173,7 +173,7 @@ def downloaded(
             f"model {name!r} is not a local folder, and the hub cannot be reached from here to look for it"
         ) from None
 
-# %% ../../nbs/api/models/02_checkpoints.ipynb #903cabb1
+# %% ../../nbs/api/models/02_checkpoints.ipynb #8c5c9395
 @contextlib.contextmanager
 def one_line(
     what: str, # is being read, for the error message

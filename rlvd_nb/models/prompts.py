@@ -44,7 +44,7 @@ def render(
         raise UserError(f"unknown template {template!r}; there are: chat, {', '.join(TEMPLATES)}")
     return TEMPLATES[template].format(question=question)
 
-# %% ../../nbs/api/models/01_prompts.ipynb #713e4c37
+# %% ../../nbs/api/models/01_prompts.ipynb #8099ee56
 IGNORED = ("M", "Z", "C") # Unicode's marks, separators and control characters, which tokenizers normalise
 
 def essence(
@@ -63,7 +63,7 @@ def lost_word(
     there = essence(read)
     return next((word for word in text.split() if essence(word) not in there), text)
 
-# %% ../../nbs/api/models/01_prompts.ipynb #e310b16d
+# %% ../../nbs/api/models/01_prompts.ipynb #646a6d33
 def shown(
     text: str, # of any length
 ) -> str:
@@ -88,7 +88,7 @@ def text_ids(
         if not len(tokens): raise UserError(f"the text {shown(text)} has no tokens")
     return [list(tokens) for tokens in ids]
 
-# %% ../../nbs/api/models/01_prompts.ipynb #6ca2527d
+# %% ../../nbs/api/models/01_prompts.ipynb #6805767f
 def chat_opening(
     tokenizer, # the model's
 ) -> str:
@@ -122,7 +122,7 @@ def prompt_ids(
         found.append(ids if complete else front + ids)
     return found
 
-# %% ../../nbs/api/models/01_prompts.ipynb #e8bfafc0
+# %% ../../nbs/api/models/01_prompts.ipynb #84bbb885
 def check_known(
     ids: Sequence[int], # of a text
     vocabulary: float,  # tokens that the model knows
