@@ -1,23 +1,15 @@
-"""What every test can have: a store of its own, the real command line, a tiny real-model checkpoint, the real data
-if it is there."""
+"""What every test can have: a store of its own, the real command line, tiny models, the real data if it is there."""
 import os, subprocess, sys
 from pathlib import Path
 
 import hypothesis, pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = next(
-    (
-        path
-        for path in (Path(os.environ.get("RLVD_DATA", "")), ROOT.parent / "shared" / "data")
-        if str(path) != "." and path.is_dir()
-    ),
-    None,
-)
+PLACES = Path(os.environ.get("RLVD_DATA", "")), ROOT.parent / "shared" / "data"
+DATA = next((path for path in PLACES if str(path) != "." and path.is_dir()), None)
 
-hypothesis.settings.register_profile(
-    "no deadline", deadline=None
-)  # a busy machine is slow, which is no fault of the code
+# a busy machine is slow, which is no fault of the code
+hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
@@ -74,3 +66,38 @@ def tiny_model(tiny_qwen2):
     "The same checkpoint as a model."
     from rlvd_nb.models.checkpoints import Model
     return Model.at(tiny_qwen2)
+
+
+@pytest.fixture(scope="session")
+def chat_model(tmp_path_factory):
+    "A small Llama whose tokenizer and chat template both write the beginning of text."
+    from tiny_checkpoint import make_chat
+    from rlvd_nb.models.checkpoints import Model
+    return Model.at(make_chat(tmp_path_factory.mktemp("tiny") / "chat"))
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory):
+    "The store of the tiny lab's models."
+    return tmp_path_factory.mktemp("lab")
+
+
+def pretrained(store: Path, reader: str):
+    "A model of the tiny lab."
+    from tiny_lab import BRIEF, SIZE, TASK
+    from rlvd_nb.training.pretraining import pretrain
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RLVD_OUT", str(store))
+        return pretrain(reader, TASK, SIZE, BRIEF)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tiny_store):
+    "The tiny lab's base model."
+    return pretrained(tiny_store, "base")
+
+
+@pytest.fixture(scope="session")
+def tiny_teacher(tiny_store):
+    "The tiny lab's teacher."
+    return pretrained(tiny_store, "teacher")

@@ -1,5 +1,4 @@
-"""Make a small Qwen2 checkpoint with a byte-level BPE tokenizer in a local folder: python tests/tiny_checkpoint.py
-FOLDER"""
+"""Make a small Qwen2 checkpoint with a byte-level BPE tokenizer in a folder: python tests/tiny_checkpoint.py FOLDER"""
 import sys
 from pathlib import Path
 
@@ -25,6 +24,39 @@ def make(folder: Path, width: int = 32, layers: int = 2) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         Qwen2ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def chat_tokenizer(front=("<s>",), back=(), template="{{ bos_token }}<|user|>{{ messages[0]['content'] }}<|bot|>"):
+    "A byte-level BPE tokenizer that puts special tokens around a text, with a chat template of its own."
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+    special, alphabet = ["<s>", "</s>", "<|user|>", "<|bot|>"], pre_tokenizers.ByteLevel.alphabet()
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    raw.train_from_iterator(TEXT, trainers.BpeTrainer(
+        vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False))
+    if front or back:
+        raw.post_processor = processors.TemplateProcessing(
+            single=" ".join([*front, "$A", *back]), special_tokens=[(name, special.index(name)) for name in special])
+    made = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", pad_token="</s>")
+    made.chat_template = template
+    return made
+
+
+def make_chat(folder: Path, **options) -> Path:
+    "Write a small Llama with such a tokenizer; the folder."
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+    tokenizer = chat_tokenizer(**options)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        intermediate_size=64, max_position_embeddings=256, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

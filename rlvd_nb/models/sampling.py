@@ -14,6 +14,8 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
+from .checkpoints import capacity
+from .prompts import check_known, prompt_ids
 
 # %% ../../nbs/api/models/04_sampling.ipynb #eb7ea7a8
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class SamplingParams:
             raise UserError(f"stop must be a tuple of texts that are not empty, not {self.stop!r}")
 
     def key(self) -> dict:
-        "The fields that determine samples. An empty `stop` is left out: samples from before the field existed stay valid."
+        "The fields that determine samples; an empty `stop` is left out, as samples are older than the field."
         return {name: value for name, value in asdict(self).items() if name != "stop" or value}
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Tokenized:
         config,    # the model's configuration, which says how many positions it has
     ):
         self.tokenizer = tokenizer
-        self.limit = getattr(config.get_text_config(), "max_position_embeddings", None) or float("inf")
+        self.limit, self.vocabulary = capacity(config)
 
     def decode(self, tokens: Sequence[tuple[int, ...]]) -> list[str]:
         "Token sequences as text, without special tokens; each distinct one is decoded once."
@@ -100,14 +102,14 @@ class Tokenized:
         return [text[sequence] for sequence in tokens]
 
     def encode(self, prompts: Sequence[str], room: int) -> dict[str, tuple[int, ...]]:
-        "Token ids of each distinct prompt; an empty one, or one that leaves no room for the response, is refused."
+        "Token ids of each distinct prompt; one that tokens cannot say, or that leaves no room, is refused."
         distinct = list(dict.fromkeys(prompts))
-        ids = dict(zip(distinct, map(tuple, self.tokenizer(distinct).input_ids))) if distinct else {}
+        ids = dict(zip(distinct, map(tuple, prompt_ids(self.tokenizer, distinct))))
         for prompt, tokens in ids.items():
-            if not tokens: raise UserError(f"the prompt {prompt!r} has no tokens")
+            check_known(tokens, self.vocabulary)
             if len(tokens) + room > self.limit:
                 raise UserError(
-                    f"a prompt of {len(tokens)} tokens and a response of {room} do not fit the model's {self.limit}:"
+                    f"a prompt of {len(tokens)} tokens and a response of {room} do not fit the model's {self.limit:g}:"
                     f" {prompt[:60]!r}"
                 )
         return ids

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..core.artifacts import made, write_json
 from ..core.errors import UserError
 from ..core.seeds import digest
-from .checkpoints import Model
+from .checkpoints import Model, capacity
 from .prompts import completion_rows
 
 # %% ../../nbs/api/models/08_scoring.ipynb #d961b423
@@ -37,12 +37,13 @@ def batch_logits(
     model,            # a causal model in evaluation mode
     rows: list[dict], # input_ids and completion_mask
 ):
-    "Logits at every place but the last, the tokens that follow, and which of those are the completion's: [rows, places, tokens] and twice [rows, places]."
+    """Logits at every place but the last, the tokens that follow, and which of those are the completion's.
+
+    [rows, places, tokens], and twice [rows, places]."""
     import torch
     width = max(len(row["input_ids"]) for row in rows)
-    padded = lambda name: torch.tensor(
-        [row[name] + [0] * (width - len(row[name])) for row in rows], device=model.device
-    )
+    whole = lambda values: values + [0] * (width - len(values))
+    padded = lambda name: torch.tensor([whole(row[name]) for row in rows], device=model.device)
     ids, learned = padded("input_ids"), padded("completion_mask").bool()
     with torch.inference_mode():  # padding stands on the right, where no earlier token can see it
         return model(input_ids=ids, use_cache=False).logits[:, :-1].float(), ids[:, 1:], learned[:, 1:]
@@ -62,7 +63,9 @@ def batch_statistics(
     model,            # a causal model in evaluation mode
     rows: list[dict], # input_ids and completion_mask
 ) -> np.ndarray:
-    "Tokens of each row's completion, and sums over them: log-probability, rank among all tokens (at most RANK), entropy of the model; [rows, 4]."
+    """Tokens of each row's completion, and sums over them [rows, 4].
+
+    Log-probability, rank among all tokens (each at most RANK), entropy of the model."""
     import torch
     logits, following, learned = batch_logits(model, rows)
     logprobs = logits.log_softmax(-1)
@@ -86,14 +89,12 @@ def scored(
     texts = pairs[["prompt", "completion"]].to_numpy().tolist()
     def make(work: Path) -> None:
         loaded, tokenizer = model.load()
-        context = getattr(loaded.config.get_text_config(), "max_position_embeddings", None) or float("inf")
-        rows = completion_rows(tokenizer, pairs["prompt"], pairs["completion"], context)
+        rows = completion_rows(tokenizer, pairs["prompt"], pairs["completion"], *capacity(loaded.config))
         found, room = [None] * len(rows), max(1, memory // (12 * loaded.config.get_text_config().vocab_size))
-        for places in tqdm(
-            by_length([len(row["input_ids"]) for row in rows], room), desc=label, unit=" batches", mininterval=1
-        ):
-            for place, values in zip(places, batch(loaded, [rows[i] for i in places]).tolist()):
-                found[place] = values
+        groups = by_length([len(row["input_ids"]) for row in rows], room)
+        for places in tqdm(groups, desc=label, unit=" batches", mininterval=1):
+            values = batch(loaded, [rows[i] for i in places]).tolist()
+            for place, value in zip(places, values): found[place] = value
         write_json(work / f"{kind}.json", found)
     folder = made(kind, dict(model=model.fingerprint, pairs=digest(texts), count=len(texts), code=2), make)
     return np.array(json.loads((folder / f"{kind}.json").read_text()))
@@ -104,7 +105,7 @@ def logprobs(
     label: str = "scoring", # for the progress bar
     memory: int = 1 << 29,  # bytes for the logits of a batch
 ) -> np.ndarray:
-    "Log-probability of each completion [rows], its end included, at temperature 1; computed now if it is not in the store."
+    "Log-probability of each completion [rows], its end included, at temperature 1; computed now if it is not stored."
     return scored("logprobs", batch_logprobs, model, pairs, label, memory)[:, 0]
 
 def token_statistics(
@@ -113,8 +114,6 @@ def token_statistics(
     label: str = "scoring", # for the progress bar
     memory: int = 1 << 28,  # bytes for the logits of a batch
 ) -> pd.DataFrame:
-    "A row a completion: tokens with its end, and their summed log-probability, rank (each at most RANK) and entropy; computed now if not in the store."
-    return pd.DataFrame(
-        scored("statistics", batch_statistics, model, pairs, label, memory),
-        columns=["tokens", "logprob", "rank", "entropy"],
-    )
+    "A row a completion: its tokens with the end, and what `batch_statistics` sums; computed now if it is not stored."
+    found = scored("statistics", batch_statistics, model, pairs, label, memory)
+    return pd.DataFrame(found, columns=["tokens", "logprob", "rank", "entropy"])

@@ -44,9 +44,8 @@ def add_part(
     return part
 
 def _parts(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    return tuple(
-        (path.name, (there := path.stat()).st_mtime_ns, there.st_size) for path in sorted(folder.glob("*.parquet"))
-    )
+    parts = [(path.name, path.stat()) for path in sorted(folder.glob("*.parquet"))]
+    return tuple((name, there.st_mtime_ns, there.st_size) for name, there in parts)
 
 @lru_cache(maxsize=2)  # a section asks for one model's samples after another's, and for the same verdicts every time
 def _read_parts(folder: Path, parts: tuple[tuple[str, int, int], ...]) -> pd.DataFrame | None:
@@ -60,7 +59,7 @@ def read_parts(
     folder: Path,          # the table
     columns: list[str],    # its columns, for a table without parts
 ) -> pd.DataFrame:
-    "All rows of a table; damaged parts are put aside, not read. A table whose files have not changed since is not read twice."
+    "All rows of a table; damaged parts are put aside. A table whose files have not changed since is not read twice."
     rows = _read_parts(folder, _parts(folder))
     return pd.DataFrame(columns=columns) if rows is None else rows.copy(deep=False)
 
@@ -92,12 +91,12 @@ def _rows(batch, decode, stop) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=SAMPLE_COLUMNS)
 
 def fill(
-    folder: Path,                          # the table of samples
-    prompts: Sequence[str],                # what the model reads
-    n: int,                                # responses to each
+    folder: Path,                        # the table of samples
+    prompts: Sequence[str],              # what the model reads
+    n: int,                              # responses to each
     params: SamplingParams,              # how they are drawn
     make_sampler: Callable[[], Sampler], # called only when something is missing
-    label: str = "sampling",               # for the progress bar
+    label: str = "sampling",             # for the progress bar
 ) -> pd.DataFrame:
     "All samples of a table once none is missing; each batch is written as soon as it is made."
     distinct = list(dict.fromkeys(prompts))
@@ -126,8 +125,8 @@ def with_grades(
     return rows.astype({"step": "Int16", "chain": "boolean", "answer": "string", "fault": "string"})
 
 def add_verdicts(
-    folder: Path,                   # the table
-    pairs: pd.DataFrame,            # PAIR, all that are being graded
+    folder: Path,                    # the table
+    pairs: pd.DataFrame,             # PAIR, all that are being graded
     graded: list[tuple[int, Grade]], # rows of them, and their grades
 ) -> None:
     "Write verdicts as a part."
@@ -138,7 +137,7 @@ def add_verdicts(
 def in_pieces(
     write: Callable[[list], None], # what to do with a piece
 ) -> Iterator[Callable[[list[tuple[int, Grade]]], None]]:
-    "Collects what it is told, for `grade_pairs`, and writes it piece by piece; the rest when the block ends, however it ends."
+    "Collects what it is told, for `grade_pairs`, and writes it piece by piece; the rest however the block ends."
     waiting, since = [], time.monotonic()
     def keep(graded: list[tuple[int, Grade]]) -> None:
         nonlocal since
@@ -158,9 +157,8 @@ def looked_up(
 ) -> pd.DataFrame:
     "The pairs with what the table has of them, missing where it has nothing."
     stored = read_parts(folder, VERDICT_COLUMNS)
-    near = stored[
-        stored["completion"].isin(pairs["completion"].unique())
-    ]  # of all models' verdicts few are about these; a merge with all takes long
+    # of all models' verdicts few are about these; a merge with all takes long
+    near = stored[stored["completion"].isin(pairs["completion"].unique())]
     return pairs.merge(near, on=PAIR, how="left")
 
 def verdicts(
@@ -168,7 +166,7 @@ def verdicts(
     questions: Sequence[Question], # what was asked
     pairs: pd.DataFrame,           # what to grade: distinct rows of question_id and completion
 ) -> pd.DataFrame:
-    "The pairs with their verdicts, graded now as far as they are not stored; a grader that is quicker than the store is asked every time."
+    "The pairs with their verdicts, graded now as far as they are not stored; a quick grader is asked every time."
     by_id = {q.id: q for q in questions}
     asked = lambda rows: [(by_id[i], text) for i, text in rows[PAIR].itertuples(index=False)]
     if getattr(task, "quick", False): return with_grades(pairs[PAIR], grade_pairs(task, asked(pairs)))
@@ -198,56 +196,51 @@ def chosen_engine(
     return "vllm" if engine == "vllm" or not why else "transformers"
 
 def sample_key(
-    model: Model,             # who answers
-    params: SamplingParams,   # how responses are drawn
+    model: Model,           # who answers
+    params: SamplingParams, # how responses are drawn
     engine: str = "transformers", # who draws them
 ) -> dict:
     "What determines a table of samples, its prompts apart."
-    return dict(model=model.fingerprint, params=params.key(), code=1) | (
-        {} if engine == "transformers" else dict(engine=engine)
-    )
+    by = {} if engine == "transformers" else dict(engine=engine)
+    return dict(model=model.fingerprint, params=params.key(), code=1) | by
 
 def sampler_for(
-    model: Model,             # who answers
+    model: Model, # who answers
     engine: str = "transformers", # transformers or vllm
 ) -> Sampler:
     "The engine's sampler on this model."
     if engine == "vllm": return VllmSampler(model)
     stop_engine()  # of another model, which would hold the GPU's memory
-    from rlvd_nb.models.transformers_sampler import (
-        TransformersSampler,
-    )  # torch is loaded when something must be sampled
+    # torch is loaded when something must be sampled
+    from rlvd_nb.models.transformers_sampler import TransformersSampler
     return TransformersSampler(*model.load())
 
 # %% ../../nbs/api/models/07_store.ipynb #51db1f34
 def respond(
-    model: Model,               # who answers
-    task: Task,                 # who grades
+    model: Model,                  # who answers
+    task: Task,                    # who grades
     questions: Sequence[Question], # what is asked
-    n: int,                     # responses a question
-    params: SamplingParams,   # how they are drawn
-    template: str = "question", # what the model reads around the question
-    label: str = "sampling",    # for the progress bar
-    engine: str = "auto",       # transformers, vllm, or auto: vLLM where it can run
+    n: int,                        # responses a question
+    params: SamplingParams,        # how they are drawn
+    template: str = "question",    # what the model reads around the question
+    label: str = "sampling",       # for the progress bar
+    engine: str = "auto",          # transformers, vllm, or auto: vLLM where it can run
     sampler: Callable[[Model], Sampler] | None = None, # how a sampler is made; the engine's own when None
 ) -> pd.DataFrame:
     "Graded responses, sampled now as far as they are not stored."
     if n < 1: raise UserError(f"n must be 1 or more responses a question, not {n}")
     if not questions: raise UserError("no questions to sample responses for")
-    prompts = model.render([q.prompt for q in questions], template)
-    engine = chosen_engine(engine)
+    engine, prompts = chosen_engine(engine), model.render([q.prompt for q in questions], template)
     key = sample_key(model, params, engine)
     folder = address("samples", key)
     with locked(folder):
         if not (folder / "key.json").exists(): write_json(folder / "key.json", key)
-        stored = fill(
-            folder, prompts, n, params, lambda: sampler(model) if sampler else sampler_for(model, engine), label
-        )
+        make_sampler = lambda: sampler(model) if sampler else sampler_for(model, engine)
+        stored = fill(folder, prompts, n, params, make_sampler, label)
     asked = pd.DataFrame(dict(question_id=[q.id for q in questions], prompt=prompts, order=range(len(questions))))
     rows = stored[stored["sample_index"] < n].merge(asked, on="prompt")
-    graded = rows.merge(
-        verdicts(task, questions, rows[PAIR].drop_duplicates()), on=PAIR, how="left", validate="many_to_one"
-    )
+    judged = verdicts(task, questions, rows[PAIR].drop_duplicates())
+    graded = rows.merge(judged, on=PAIR, how="left", validate="many_to_one")
     graded = graded.sort_values(["order", "sample_index"], ignore_index=True)
     return graded.drop(columns=["order", "prompt"]).assign(
         model=key["model"], task=task.name, grader=task.version, seed=params.seed

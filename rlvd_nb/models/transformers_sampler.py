@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.generation.logits_process import (
-    LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper)
+    LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper,
+)
 
 from ..core.errors import UserError
 from .checkpoints import is_out_of_memory
@@ -78,9 +79,8 @@ class PreallocatedLayer(DynamicLayer):
     def batch_select_indices(self, indices):
         "Go on with these rows, which may repeat."
         for i, room in enumerate(self.room):
-            fits = (
-                self.spare and len(self.spare[0]) >= len(indices) and self.spare[0].dtype == room.dtype
-            )  # autocast gives keys and values different ones
+            # autocast gives keys and values different types
+            fits = self.spare and len(self.spare[0]) >= len(indices) and self.spare[0].dtype == room.dtype
             chosen = self.spare[0][:len(indices)] if fits else self._empty(len(indices), room)
             torch.index_select(room[:, :, :self.length], 0, indices, out=chosen[:, :, :self.length])
             self.room[i], self.spare[:] = chosen, [room]
@@ -90,7 +90,7 @@ def new_cache(
     model,         # a causal model
     capacity: int, # tokens of prompt and response together
 ) -> Cache:
-    "A preallocated cache; the library's own where the model does not attend to everything (sliding windows, recurrence)."
+    "A preallocated cache; the library's own for models with sliding windows or recurrence."
     text = model.config.get_text_config()
     if set(getattr(text, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
         return DynamicCache(config=text)
@@ -113,14 +113,16 @@ def stopped(
 # %% ../../nbs/api/models/05_transformers_sampler.ipynb #3ff9d624
 @torch.inference_mode()
 def sample_tree(
-    model,               # a causal model in evaluation mode
-    prompts: torch.Tensor, # [questions, tokens], all of one length
-    u: torch.Tensor,       # [questions, responses, max_tokens] uniform numbers
+    model,                  # a causal model in evaluation mode
+    prompts: torch.Tensor,  # [questions, tokens], all of one length
+    u: torch.Tensor,        # [questions, responses, max_tokens] uniform numbers
     params: SamplingParams, # temperature and truncation
-    ends: torch.Tensor,    # token ids that end a response
+    ends: torch.Tensor,     # token ids that end a response
     decode: Callable | None = None, # token sequences to texts; needed for stop strings
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    "Tokens (-1 after the end) and their log-probabilities, both [questions × responses, max_tokens], and which responses ended by themselves."
+    """Tokens and their log-probabilities, and which responses ended by themselves.
+
+    Tokens, -1 after the end, and log-probabilities are [questions × responses, max_tokens]."""
     questions, responses, length = u.shape
     cache, warp, u = new_cache(model, prompts.shape[1] + length), warpers(params), u.flatten(0, 1)
     tokens = torch.full(u.shape, -1, device=prompts.device)
@@ -175,15 +177,19 @@ class TransformersSampler(Tokenized):
 
     def __init__(
         self,
-        model,                # a causal model; may be one that is being trained
-        tokenizer,            # its tokenizer
+        model,                 # a causal model; may be one that is being trained
+        tokenizer,             # its tokenizer
         memory: int = 1 << 30, # bytes for the cache and the logits of a batch; halved when it proves too much
     ):
         super().__init__(tokenizer, model.config)
         self.model, self.memory = model, memory
         self.ends = torch.tensor(end_tokens(model.generation_config, tokenizer), device=model.device)
 
-    def sample(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[list[tuple[Request, list[Completion]]]]:
+    def sample(
+        self,
+        requests: Sequence[Request], # what is wanted
+        params: SamplingParams,      # how
+    ) -> Iterator[list[tuple[Request, list[Completion]]]]:
         "Batches of (request or part of one, its responses)."
         ids, by_length = self.encode([r.prompt for r in requests], params.max_tokens), defaultdict(list)
         for request in requests: by_length[len(ids[request.prompt])].append(request)
@@ -215,9 +221,9 @@ class TransformersSampler(Tokenized):
     def _batch(self, batch, ids, params):
         u = np.stack([uniforms(params, r.prompt, r.start, r.count) for r in batch])
         device, training = self.model.device, self.model.training
+        prompts, u = torch.tensor([ids[r.prompt] for r in batch], device=device), torch.from_numpy(u).to(device)
         self.model.eval()
-        try: drawn = sample_tree(self.model, torch.tensor([ids[r.prompt] for r in batch], device=device),
-                                 torch.from_numpy(u).to(device), params, self.ends, self.decode)
+        try: drawn = sample_tree(self.model, prompts, u, params, self.ends, self.decode)
         finally: self.model.train(training)
         rows = unpack(*drawn)
         return [(r, [Completion(r.start + i, *next(rows)) for i in range(r.count)]) for r in batch]

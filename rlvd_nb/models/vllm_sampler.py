@@ -4,20 +4,21 @@
 
 # %% auto #0
 __all__ = ['INSTALL', 'GPU_FIELDS', 'CPU_FIELDS', 'build', 'unavailable', 'request_seed', 'vllm_fields', 'completions',
-           'start_engine', 'stop_engine', 'engine', 'VllmSampler']
+           'start_engine', 'stop_engine', 'engine', 'settings', 'VllmSampler']
 
 # %% ../../nbs/api/models/06_vllm_sampler.ipynb #936e463d
 import gc, os
 import importlib.metadata as metadata
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
-from .checkpoints import Model, best_device
+from .checkpoints import Model, best_device, check_whole, load_network
 from .sampling import Completion, Request, SamplingParams, Tokenized, end_tokens
 
 # %% ../../nbs/api/models/06_vllm_sampler.ipynb #9745a937
@@ -64,9 +65,9 @@ def vllm_fields(
         stop_token_ids=ends,
         stop=list(params.stop),
         detokenize=bool(params.stop),  # texts are looked at only for stop strings
-        logprobs=0,
-        flat_logprobs=True,
-    )  # of the sampled tokens alone, as one list
+        logprobs=0,                    # of the sampled tokens alone
+        flat_logprobs=True,            # as one list
+    )
 
 # %% ../../nbs/api/models/06_vllm_sampler.ipynb #51448cce
 def completions(
@@ -83,20 +84,14 @@ def completions(
         found.append(
             Completion(request.start + output.index, tuple(output.token_ids), logprob, output.finish_reason == "stop")
         )
-    if len(found) == 1:
-        found = [
-            Completion(request.start + i, found[0].tokens, found[0].logprob, found[0].finished)
-            for i in range(request.count)
-        ]
-    return found
+    return found if len(found) > 1 else [replace(found[0], index=request.start + i) for i in range(request.count)]
 
 # %% ../../nbs/api/models/06_vllm_sampler.ipynb #178314fd
 _running = {} # at most one engine, under what it was started for
 
 GPU_FIELDS = dict(dtype="bfloat16")
-CPU_FIELDS = dict(
-    dtype="float32", enforce_eager=True, kv_cache_memory_bytes=1 << 30, enable_chunked_prefill=False
-)  # a prompt read in two parts would wind back its seeded generator, which torch cannot do on the CPU
+# A prompt read in two parts (chunked) would wind back its seeded generator, which torch cannot do on the CPU.
+CPU_FIELDS = dict(dtype="float32", enforce_eager=True, kv_cache_memory_bytes=1 << 30, enable_chunked_prefill=False)
 
 def start_engine(
     folder: Path,         # a model's folder
@@ -114,12 +109,16 @@ def start_engine(
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork of a process that has used threads can hang
     try:
         from vllm import LLM
-        return LLM(str(folder), max_model_len=context, tensor_parallel_size=tensor_parallel, enable_prefix_caching=True,
-                   logprobs_mode="raw_logprobs", use_tqdm_on_load=False, **fields)
+        return LLM(
+            str(folder), max_model_len=context, tensor_parallel_size=tensor_parallel, enable_prefix_caching=True,
+            logprobs_mode="raw_logprobs", use_tqdm_on_load=False, **fields,
+        )
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"engine vllm: {build()} does not start on {folder}: {reason[0]}; its own messages are above. "
-                        f"Mend its installation ({INSTALL}), or take engine=transformers") from error
+        raise UserError(
+            f"engine vllm: {build()} does not start on {folder}: {reason[0]}; its own messages are above. Mend its"
+            f" installation ({INSTALL}), or take engine=transformers"
+        ) from error
 
 def _free_memory() -> None:
     import torch
@@ -141,12 +140,24 @@ def engine(
     key = (model.fingerprint, tensor_parallel, memory)
     if key not in _running or _running[key].model_config.max_model_len < context:
         stop_engine()
-        _running[key] = start_engine(
-            model.folder, int(min(limit, max(1024, 1 << (context - 1).bit_length()))), tensor_parallel, memory
-        )
+        room = int(min(limit, max(1024, 1 << (context - 1).bit_length())))
+        _running[key] = start_engine(model.folder, room, tensor_parallel, memory)
     return _running[key]
 
 # %% ../../nbs/api/models/06_vllm_sampler.ipynb #5645f406
+def settings(
+    folder: Path, # a model's folder
+):
+    "Configuration and generation settings of a model; half a model is refused, as vLLM may run it."
+    from transformers import AutoConfig, GenerationConfig
+    check_whole(folder)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if getattr(config, "quantization_config", None) is None:  # which transformers may have no reader for, and vLLM has
+        network = load_network(folder, "meta")
+        return network.config, network.generation_config
+    if not (folder / "generation_config.json").is_file(): return config, GenerationConfig.from_model_config(config)
+    return config, GenerationConfig.from_pretrained(folder, local_files_only=True)
+
 class VllmSampler(Tokenized):
     "Samples from any model that vLLM runs."
     name = "vllm"
@@ -158,23 +169,21 @@ class VllmSampler(Tokenized):
         memory: int = 0,          # bytes of the key-value memory; 0 for what a GPU has left, 1 GiB on the CPU
         batch: int = 1024,        # responses that are handed over together, at least
     ):
-        from transformers import AutoConfig, GenerationConfig
-        folder = model.folder
-        config, tokenizer = AutoConfig.from_pretrained(folder), model.tokenizer()
-        super().__init__(tokenizer, config)
-        named = (folder / "generation_config.json").is_file()
-        self.ends = end_tokens(
-            GenerationConfig.from_pretrained(folder) if named else GenerationConfig.from_model_config(config), tokenizer
-        )
+        config, generation = settings(model.folder)
+        super().__init__(model.tokenizer(), config)
+        self.ends = end_tokens(generation, self.tokenizer)
         self.model, self.tensor_parallel, self.memory, self.batch = model, tensor_parallel, memory, batch
 
-    def sample(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[list[tuple[Request, list[Completion]]]]:
+    def sample(
+        self,
+        requests: Sequence[Request], # what is wanted
+        params: SamplingParams,      # how
+    ) -> Iterator[list[tuple[Request, list[Completion]]]]:
         "Batches of (request, its responses), in the order in which they are done."
         ids = self.encode([r.prompt for r in requests], params.max_tokens)
         if not ids: return
-        llm = engine(
-            self.model, max(map(len, ids.values())) + params.max_tokens, self.limit, self.tensor_parallel, self.memory
-        )
+        longest = max(map(len, ids.values())) + params.max_tokens
+        llm = engine(self.model, longest, self.limit, self.tensor_parallel, self.memory)
         from vllm import SamplingParams as VllmParams
         from vllm.v1.engine.exceptions import EngineDeadError
         waiting, flying, done = deque(requests), {}, []
@@ -194,7 +203,9 @@ class VllmSampler(Tokenized):
                     if done: yield done
                     done = []
         except EngineDeadError as error:
-            raise UserError("engine vllm stopped while it was sampling; its own messages above say why. "
-                            "The same command goes on where it was; engine=transformers does without vLLM") from error
+            raise UserError(
+                "engine vllm stopped while it was sampling; its own messages above say why. The same command goes on"
+                " where it was; engine=transformers does without vLLM"
+            ) from error
         finally:
             if flying: stop_engine()  # whoever asked has gone away, or the engine has: what it was doing is not wanted

@@ -17,11 +17,13 @@ from ..core.artifacts import made
 from ..core.errors import UserError
 from ..core.seeds import digest
 from ..tasks.base import Question
-from ..models.checkpoints import Model
+from ..models.checkpoints import Model, capacity
 from ..models.prompts import completion_rows, render
 from ..models.sampling import Tokenized
 from .launch import launched
-from .trainers import TrainConfig, adapters, filled, shared_fields, train_to
+from rlvd_nb.training.trainers import (
+    TrainConfig, adapters, filled, reading_prompts, shared_fields, split_step, train_to, trl_quietly,
+)
 
 # %% ../../nbs/api/training/04_distillation.ipynb #92fa90a2
 class SftConfig(TrainConfig):
@@ -40,11 +42,13 @@ def sft_fields(
 ):
     "TRL's configuration of a run; an unknown field is refused."
     from trl import SFTConfig
+    # nothing is cut (max_length): a cut response would teach never to end
     fields = dict(
-        num_train_epochs=config.epochs, per_device_train_batch_size=config.batch, adam_beta2=0.95, weight_decay=1e-4,
-        max_length=None, completion_only_loss=True,
-    )  # nothing is cut: a cut response would teach never to end
-    return filled(SFTConfig, shared_fields(config, work) | fields, config.trl)
+        num_train_epochs=config.epochs, adam_beta2=.95, weight_decay=1e-4, max_length=None, completion_only_loss=True,
+    )
+    step = split_step(config.batch, "batch", config.trl)
+    ours = dict(num_train_epochs="epochs", max_steps="epochs")
+    return filled(SFTConfig, shared_fields(config, work) | fields | step, config.trl, ours)
 
 # %% ../../nbs/api/training/04_distillation.ipynb #af950d43
 def sft_trainer(
@@ -57,12 +61,12 @@ def sft_trainer(
     from datasets import Dataset
     from trl import SFTTrainer
     model, tokenizer = base.load(exact=True)
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or float("inf")
-    rows = Dataset.from_list(completion_rows(tokenizer, responses["prompt"], responses["completion"], context))
-    return SFTTrainer(
-        model=model, args=sft_fields(config, work), train_dataset=rows, processing_class=tokenizer,
-        peft_config=adapters(config),
-    )
+    rows = completion_rows(tokenizer, responses["prompt"], responses["completion"], *capacity(model.config))
+    with trl_quietly():
+        return SFTTrainer(
+            model=model, args=sft_fields(config, work), train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer, peft_config=adapters(config),
+        )
 
 # %% ../../nbs/api/training/04_distillation.ipynb #281d2afb
 def run_sft(
@@ -109,10 +113,12 @@ def on_policy_fields(
     "TRL's configuration of a run; an unknown field is refused."
     from trl import DistillationConfig
     fields = dict(
-        max_steps=config.steps, per_device_train_batch_size=config.batch, temperature=config.temperature,
-        beta=config.beta, max_completion_length=config.max_tokens, adam_beta2=0.95, weight_decay=1e-4,
+        max_steps=config.steps, temperature=config.temperature, beta=config.beta,
+        max_completion_length=config.max_tokens, adam_beta2=.95, weight_decay=1e-4,
     )
-    return filled(DistillationConfig, shared_fields(config, work) | fields, config.trl)
+    step = split_step(config.batch, "batch", config.trl)
+    ours = dict(max_steps="steps", temperature="temperature", beta="beta", max_completion_length="max_tokens")
+    return filled(DistillationConfig, shared_fields(config, work) | fields | step, config.trl, ours)
 
 # %% ../../nbs/api/training/04_distillation.ipynb #4a5ef9b6
 def same_vocabulary(
@@ -143,10 +149,11 @@ def on_policy_trainer(
     rows = Dataset.from_list([dict(prompt=render(q.prompt, template, tokenizer)) for q in questions])
     for reader in (model, judge):
         Tokenized(tokenizer, reader.config).encode(rows["prompt"], config.max_tokens)  # refuses what would not fit
-    return DistillationTrainer(
-        model=model, teacher_model=judge, args=on_policy_fields(config, work), train_dataset=rows,
-        processing_class=tokenizer, peft_config=adapters(config),
-    )
+    with trl_quietly():
+        return reading_prompts(DistillationTrainer)(
+            model=model, teacher_model=judge, args=on_policy_fields(config, work), train_dataset=rows,
+            processing_class=tokenizer, peft_config=adapters(config),
+        )
 
 def run_on_policy(
     work: Path,                    # the folder to fill
@@ -157,10 +164,8 @@ def run_on_policy(
     template: str,                 # what the student reads around a question
 ) -> None:
     "Train, in this process or as one of several."
-    train_to(
-        work, on_policy_trainer(base, teacher, questions, config, work, template), "on-policy distillation",
-        ON_POLICY_CURVES,
-    )
+    trainer = on_policy_trainer(base, teacher, questions, config, work, template)
+    train_to(work, trainer, "on-policy distillation", ON_POLICY_CURVES, "take another teacher or other questions")
 
 def train_on_policy(
     base: Model,                   # the student
@@ -172,6 +177,7 @@ def train_on_policy(
 ) -> Model:
     "The student, with its training curves in `history.json`; trained now if it is not in the store."
     if not questions: raise UserError("no questions for on-policy distillation")
+    if base.fingerprint == teacher.fingerprint: raise UserError("the teacher is the student itself, which learns nothing")
     key = dict(
         base=base.fingerprint, teacher=teacher.fingerprint, prompts=[q.prompt for q in questions],
         config=config.model_dump(mode="json"), template=template, code=1,

@@ -124,7 +124,7 @@ def test_killed_training_goes_on_with_the_same_trajectory(store):
     whole = train_grpo(pretrain_base(TASK, SIZE, BRIEF), TASK, TASK.questions("train"), FEW)
     a, b = weights(resumed), weights(whole)
     assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
-    assert [row["step"] for row in json.loads((resumed / "history.json").read_text())] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in json.loads((resumed.folder / "history.json").read_text())] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_model_is_not_trained_twice(store):
