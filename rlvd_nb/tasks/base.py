@@ -69,7 +69,7 @@ class Domain(Task, Protocol):
     def text_source(self) -> dict[str, Any]:
         "What determines the text."
 
-# %% ../../nbs/api/tasks/01_base.ipynb #a702d777
+# %% ../../nbs/api/tasks/01_base.ipynb #a9bab6be
 CLOSES = (
     "<|im_end|> <|endoftext|> <|eot_id|> <|end_of_text|> <|eom_id|> <|eot|> <|end|> <|return|> <|endofturn|>"
     " <|end_of_turn|> <|END_OF_TURN_TOKEN|> <end_of_turn> </s> <eos> <｜end▁of▁sentence｜> [/INST]"
@@ -83,7 +83,8 @@ NEXT_QUESTION = re.compile(
     re.MULTILINE,
 )
 ANSWER = re.compile(
-    r"<answer>|####|\bCONCLUSION\b|(?i:\banswer(?:[ ]+(?:to|for|of)\b[^.\n]{0,60}?)?[*_ ]*(?:[:=]|\bis\b))"
+    r"(?:<answer>|####|\bCONCLUSION\b|(?i:\banswer(?:[ ]+(?:to|for|of)\b[^.\n]{0,60}?)?[*_ ]*(?:[:=]|\bis\b)))"
+    r"[*_:\s]*+\S" # and what it is
 )
 
 def gives_answer(

@@ -13,11 +13,10 @@ __all__ = ['LONGEST', 'BOX', 'FIRST', 'INNER', 'TRAILING', 'BLANK', 'DENIED', 'S
            'plain_font', 'with_commands', 'tidy', 'answered', 'read_answer', 'read', 'repeating', 'in_radians',
            'written_out', 'exact', 'read_exactly', 'without_units', 'value', 'value_at_a_point', 'gap_and_size',
            'same_number', 'same_expression', 'same_value', 'far_apart', 'rounds', 'with_braces', 'closing', 'plainest',
-           'way', 'agree', 'untexted', 'spoken', 'agree_as_words', 'clock', 'hour_of', 'agree_as_times',
-           'agree_in_base', 'outside', 'joined', 'both_signs', 'shape', 'matched', 'covered', 'agree_as_lists',
-           'agree_as_ratios', 'sides', 'names_a_value', 'said_value', 'agree_as_equations', 'readings', 'equal',
-           'equal_percentages', 'as_prose', 'agree_as_values', 'verified', 'agree_as_regions', 'legible',
-           'grade_answer', 'LastBoxed']
+           'way', 'agree', 'untexted', 'spoken', 'agree_as_words', 'clock', 'hours', 'agree_as_times', 'agree_in_base',
+           'outside', 'joined', 'both_signs', 'shape', 'matched', 'covered', 'agree_as_lists', 'agree_as_ratios',
+           'sides', 'names_a_value', 'said_value', 'agree_as_equations', 'readings', 'equal', 'equal_percentages',
+           'as_prose', 'agree_as_values', 'verified', 'agree_as_regions', 'legible', 'grade_answer', 'LastBoxed']
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #1a164f2c
 import logging, re, unicodedata
@@ -188,6 +187,7 @@ def tidy(
     "The answer without what is only typesetting."
     text = in_ascii(answer)
     if "\\\\" in text and not re.search("matrix|array|cases|align", text): text = DOUBLED.sub(r"\\", text)
+    text = re.sub(r"\\not\s*=", r"\\ne ", text)
     text = TOKEN.sub(plain_command, FENCES.sub("", GONE.sub(" ", THOUSANDS.sub("", text))))
     text = FONT.sub(plain_font, FONT.sub(plain_font, text)).strip()
     if whole := WHOLE_TEXT.fullmatch(text): text = whole[1]
@@ -326,7 +326,7 @@ def same_number(
     values = [value_at_a_point(each) for each in (gold, found)]
     if None in values:
         endless = [each.evalf(15) for each in (gold, found)]
-        return endless[0] == endless[1] != nan if {*endless} & {oo, -oo, zoo, nan} else None
+        return endless[0] == endless[1] in (oo, -oo) if {*endless} & {oo, -oo, zoo, nan} else None
     gap, size = gap_and_size(*values)
     if gap > size * CLOSE or not size: return not gap
     digits = 1000 + max(0, int(log(size, 10).evalf()))
@@ -474,7 +474,7 @@ def agree_as_words(
     (expected, surely), (found, named) = spoken(gold), spoken(answer)
     return expected == found if expected is not None and (surely or named) else None
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #217ad779
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #ae57f767
 CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?(?:([ap])\.?m\.?)?")
 BASE = re.compile(r"\(?([\dA-F]+)\)?_\s*\{?\s*(\d+)\s*\}?")
 
@@ -484,11 +484,14 @@ def clock(
     "The hour, minutes, seconds and half of the day, if it is a time of day."
     return CLOCK.fullmatch(re.sub(r"\\text|[{}\s]", "", text).lower())
 
-def hour_of(
-    time: re.Match, # of CLOCK
-) -> int:
-    "The hour, of 24 where the half of the day is given."
-    return int(time[1]) % 12 + 12 * (time[4] == "p") if time[4] else int(time[1])
+def hours(
+    time: re.Match,    # of CLOCK
+    half: str | None, # which half of the day it is compared with
+) -> set[int]:
+    "The hours of 24 that a time may mean: two where it leaves out the half that the other names."
+    hour = int(time[1])
+    if time[4]: return {hour % 12 + 12 * (time[4] == "p")}
+    return {hour % 12, hour % 12 + 12} if half and 1 <= hour <= 12 else {hour}
 
 @way
 def agree_as_times(
@@ -499,7 +502,7 @@ def agree_as_times(
     expected, found = clock(gold), clock(answer)
     if not expected: return False if found and ":" not in gold else None
     if not found or (expected[2], expected[3] or "00") != (found[2], found[3] or "00"): return False
-    return (hour_of(expected) - hour_of(found)) % (12 if bool(expected[4]) != bool(found[4]) else 24) == 0
+    return bool(hours(expected, found[4]) & hours(found, expected[4]))
 
 @way
 def agree_in_base(

@@ -88,7 +88,7 @@ def test_verdicts_known_beforehand(rlvd, tmp_path, responses):
     graded = read_rows(tmp_path / "new" / "graded.jsonl")
     assert not [row for row in graded if row["verdict"] != row["expected"]]
     assert [{name: row[name] for name in responses[0]} for row in graded] == responses
-    assert {row["grader"] for row in graded} == {"math500 1"} and all(
+    assert {row["grader"] for row in graded} == {"math500 2"} and all(
         (row["answer"] is None) == (row["response"] in UNBOXED[:-1]) for row in graded
     )
 
@@ -145,7 +145,7 @@ def test_two_tasks_in_one_file(rlvd_here, tmp_path, responses):
     )
     graded = read_rows(tmp_path / "graded.parquet")
     assert code == 0 and [row["verdict"] for row in graded] == [row["expected"] for row in mixed], err
-    assert [row["grader"] for row in graded] == ["math500 1", "kinship 1"] * len(own)
+    assert [row["grader"] for row in graded] == ["math500 2", "kinship 1"] * len(own)
 
 
 def test_a_gold_that_cannot_be_read_is_no_models_fault(rlvd_here, tmp_path):
@@ -391,7 +391,7 @@ def test_sampled_files_are_read_by_everything(rlvd_here, tmp_path, tiny_qwen2, d
     assert (
         rows[4]["question"] == asked[1].prompt
         and rows[4]["gold"] == asked[1].gold
-        and {row["grader"] for row in rows} == {"math500 1"}
+        and {row["grader"] for row in rows} == {"math500 2"}
         and {row["seed"] for row in rows} == {0}
     )
     assert rlvd_here("grade", tmp_path / "b.parquet", "--out", tmp_path / "c.jsonl")[0] == 0 and verdicts(
