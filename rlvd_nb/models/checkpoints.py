@@ -91,6 +91,7 @@ def read_object(
     if not isinstance(found, dict): raise UserError(f"{path} must hold a JSON object, not {type(found).__name__}")
     return found
 
+# %% ../../nbs/api/models/02_checkpoints.ipynb #ce64e968
 def tensor_names(
     path: Path, # a safetensors file
 ) -> set[str]:
@@ -125,6 +126,7 @@ def listed(
     first, more = sorted(names)[:3], len(names) - 3
     return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
+# %% ../../nbs/api/models/02_checkpoints.ipynb #20432be7
 def check_whole(
     folder: Path, # a model's folder
 ) -> None:
@@ -229,6 +231,7 @@ def best_device() -> str:
     import torch
     return "cuda" if torch.cuda.is_available() else "cpu"
 
+# %% ../../nbs/api/models/02_checkpoints.ipynb #37dd66eb
 def load_network(
     folder: Path,        # a model's folder
     device: str = "",    # "cpu", "cuda", "meta" for no weights at all, ...; the best there is when empty
@@ -255,6 +258,7 @@ def capacity(
     text = config.get_text_config()
     return tuple(getattr(text, name, None) or float("inf") for name in ("max_position_embeddings", "vocab_size"))
 
+# %% ../../nbs/api/models/02_checkpoints.ipynb #bbcc291c
 def is_out_of_memory(
     error: Exception, # that a step or a batch ended with
 ) -> bool:

@@ -108,6 +108,7 @@ def in_front(
         raise UserError("this tokenizer reads a text differently when it adds special tokens; it cannot be used here")
     return whole[:place]
 
+# %% ../../nbs/api/models/01_prompts.ipynb #0f93ff3e
 def prompt_ids(
     tokenizer,              # the model's
     prompts: Sequence[str], # as the model reads them

@@ -40,6 +40,7 @@ class SamplingParams:
         "The fields that determine samples; an empty `stop` is left out, as samples are older than the field."
         return {name: value for name, value in asdict(self).items() if name != "stop" or value}
 
+# %% ../../nbs/api/models/04_sampling.ipynb #161fabd2
 @dataclass(frozen=True)
 class Request:
     "Responses number `start` to `start + count - 1` to one prompt."

@@ -59,6 +59,7 @@ def batch_logprobs(
 
 RANK = 100 # above it a token's rank counts as this (arXiv 2601.14249)
 
+# %% ../../nbs/api/models/08_scoring.ipynb #2bb21b87
 def batch_statistics(
     model,            # a causal model in evaluation mode
     rows: list[dict], # input_ids and completion_mask
@@ -99,6 +100,7 @@ def scored(
     folder = made(kind, dict(model=model.fingerprint, pairs=digest(texts), count=len(texts), code=2), make)
     return np.array(json.loads((folder / f"{kind}.json").read_text()))
 
+# %% ../../nbs/api/models/08_scoring.ipynb #c4c4aa62
 def logprobs(
     model: Model,           # who is asked
     pairs: pd.DataFrame,    # columns prompt (as the model reads it) and completion

@@ -55,6 +55,7 @@ def _read_parts(folder: Path, parts: tuple[tuple[str, int, int], ...]) -> pd.Dat
         else: set_aside(part, "its bytes do not have the checksum in its name")
     return pa.concat_tables(good).to_pandas() if good else None
 
+# %% ../../nbs/api/models/07_store.ipynb #3838164b
 def read_parts(
     folder: Path,          # the table
     columns: list[str],    # its columns, for a table without parts
@@ -112,7 +113,9 @@ def fill(
 
 # %% ../../nbs/api/models/07_store.ipynb #f9625324
 PAIR = ["question_id", "completion"]
+
 VERDICT_COLUMNS = [*PAIR, "verdict", "answer", "chain", "step", "fault"]
+
 PIECE, PATIENCE = 20_000, 30 # pairs, and seconds, after which what is graded is written
 
 def with_grades(
@@ -133,6 +136,7 @@ def add_verdicts(
     places, grades = zip(*graded)
     add_part(folder, with_grades(pairs.iloc[list(places)], grades))
 
+# %% ../../nbs/api/models/07_store.ipynb #53ed1908
 @contextmanager
 def in_pieces(
     write: Callable[[list], None], # what to do with a piece
@@ -204,6 +208,7 @@ def sample_key(
     by = {} if engine == "transformers" else dict(engine=engine)
     return dict(model=model.fingerprint, params=params.key(), code=1) | by
 
+# %% ../../nbs/api/models/07_store.ipynb #91f33082
 def sampler_for(
     model: Model, # who answers
     engine: str = "transformers", # transformers or vllm

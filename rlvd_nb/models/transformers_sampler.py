@@ -86,6 +86,7 @@ class PreallocatedLayer(DynamicLayer):
             self.room[i], self.spare[:] = chosen, [room]
         self._show()
 
+# %% ../../nbs/api/models/05_transformers_sampler.ipynb #aa09530a
 def new_cache(
     model,         # a causal model
     capacity: int, # tokens of prompt and response together

@@ -90,9 +90,11 @@ def completions(
 _running = {} # at most one engine, under what it was started for
 
 GPU_FIELDS = dict(dtype="bfloat16")
+
 # A prompt read in two parts (chunked) would wind back its seeded generator, which torch cannot do on the CPU.
 CPU_FIELDS = dict(dtype="float32", enforce_eager=True, kv_cache_memory_bytes=1 << 30, enable_chunked_prefill=False)
 
+# %% ../../nbs/api/models/06_vllm_sampler.ipynb #5743d2ad
 def start_engine(
     folder: Path,         # a model's folder
     context: int,         # tokens of prompt and response together
@@ -120,6 +122,7 @@ def start_engine(
             f" installation ({INSTALL}), or take engine=transformers"
         ) from error
 
+# %% ../../nbs/api/models/06_vllm_sampler.ipynb #aaa36a24
 def _free_memory() -> None:
     import torch
     gc.collect()
@@ -158,6 +161,7 @@ def settings(
     if not (folder / "generation_config.json").is_file(): return config, GenerationConfig.from_model_config(config)
     return config, GenerationConfig.from_pretrained(folder, local_files_only=True)
 
+# %% ../../nbs/api/models/06_vllm_sampler.ipynb #1f4f7468
 class VllmSampler(Tokenized):
     "Samples from any model that vLLM runs."
     name = "vllm"

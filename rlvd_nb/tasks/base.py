@@ -74,19 +74,25 @@ CLOSES = (
     "<|im_end|> <|endoftext|> <|eot_id|> <|end_of_text|> <|eom_id|> <|eot|> <|end|> <|return|> <|endofturn|>"
     " <|end_of_turn|> <|END_OF_TURN_TOKEN|> <end_of_turn> </s> <eos> <｜end▁of▁sentence｜> [/INST]"
 ).split()
+
 OPENS = "<|im_start|> <|start_header_id|> <start_of_turn> <|user|> <|assistant|> <｜User｜> [INST]".split()
+
 MARK = re.compile("|".join(map(re.escape, CLOSES + OPENS)))
+
 OWN_TURN = re.compile(rf"(?:\s*(?:{'|'.join(map(re.escape, OPENS))})\s*(?:assistant|model)?(?:<\|end_header_id\|>)?)*")
+
 NEXT_QUESTION = re.compile(
     r"^[#>*_ \t]*+(?i:(?:next|new|another) )?(?:(?i:question|problem|exercise|user|human|instruction)|Q)(?![A-Za-z])"
     r"[ \t]*+(?:[*_]*[:：]|(?:#|(?i:no\.?|number))?[ ]?\d+[ \t]*+[*_]*(?:[:：.)]|[ \t]*+$)|[*_]*[ \t]*+$)",
     re.MULTILINE,
 )
+
 ANSWER = re.compile(
     r"(?:<answer>|####|\bCONCLUSION\b|(?i:\banswer(?:[ ]+(?:to|for|of)\b[^.\n]{0,60}?)?[*_ ]*(?:[:=]|\bis\b)))"
     r"[*_:\s]*+\S" # and what it is
 )
 
+# %% ../../nbs/api/tasks/01_base.ipynb #c0fcf3bd
 def gives_answer(
     text: str, # a part of a response
 ) -> bool:

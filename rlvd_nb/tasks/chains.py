@@ -88,6 +88,7 @@ def first_fault(
         return number, "atom" if atom else "plan"
     return len(plan), None
 
+# %% ../../nbs/api/tasks/07_chains.ipynb #f92cde81
 def judge(
     completion: str,                              # a response
     conclusion: Sequence[str],                    # the right one, which ends with the right answer
@@ -159,6 +160,7 @@ def check_shares(
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise ValueError(f"{name} are shares and must add up to 1, not {sum(shares):g}")
 
+# %% ../../nbs/api/tasks/07_chains.ipynb #f83a77dd
 def check_range(
     q_low: float,  # the lowest probability
     q_high: float, # the highest
@@ -174,6 +176,7 @@ class Item:
         "Where it belongs by the hash of its words: text, train or test."
         return split_of(tuple(self.prompt.split()), 0)
 
+# %% ../../nbs/api/tasks/07_chains.ipynb #1d6f1f87
 class Parts(ABC):
     "What a domain brings; `levels` are asked for in turn, so in equal shares."
     untrusted, quick, values, answers = False, True, frozenset(), frozenset() # words that can be a value, an answer

@@ -29,6 +29,7 @@ class Category:
     attributes: dict[str, list[str]]   # the other relations, each with its values
     endings: list[str]                 # of its things' names
 
+# %% ../../nbs/api/tasks/09_choice.ipynb #d7e51f12
 CATEGORIES = {
     "physics": Category(
         "partner",
@@ -47,8 +48,10 @@ CATEGORIES = {
         "ford burg wick".split(),
     ),
 }
+
 _BEGINNINGS = ["".join(parts) for parts in product("B D F G H J K L M N P R S T V W Y Z".split(), "a e i o u".split())]
 
+# %% ../../nbs/api/tasks/09_choice.ipynb #faa4606f
 def thing_names(
     category: str, # a name in CATEGORIES
     count: int,    # how many
@@ -147,6 +150,7 @@ class Choice(Item):
             else ("train", "test")[derive_seed("side", self.category, self.path, self.thing) % 2]
         )
 
+# %% ../../nbs/api/tasks/09_choice.ipynb #dd8be1ca
 def read_choice(
     prompt: str, # of a question
 ) -> Choice:

@@ -25,10 +25,14 @@ from .base import RIGHT, UNPARSED, WRONG, Grade, Question
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #eca4db71
 PATTERNS = ("direct", "skip", "step", "verify")
+
 KINDS = ("known", "uncertain", "unknown")
+
 CHECK = "wait" # the lab's reflection word
+
 THINK = "think" # opens a chain, in the domains that have it
 
+# %% ../../nbs/api/tasks/06_kinship.ipynb #e5c69871
 class WorldConfig(BaseModel):
     "Every parameter of a world, its questions and its pretraining text."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -407,6 +411,7 @@ def path_through(
     after = rng.integers(world.config.relations, size=depth - place - 1).tolist()
     return (*before, relation, *after), person
 
+# %% ../../nbs/api/tasks/06_kinship.ipynb #4fe0a5ab
 def questions_through(
     world: World,                 # whose facts
     facts: set[tuple[int, int]],  # (relation, person) each; every question goes through one of them
@@ -453,6 +458,7 @@ def questions_about(
     found = (make_question(world, *path, "train") for path in paths if split_of(*path) == "train")
     return [question for question in found if question.info["unknown"] == 1]
 
+# %% ../../nbs/api/tasks/06_kinship.ipynb #501046d5
 def familiar_questions(
     world: World,          # whose facts
     depths: Sequence[int], # of each question

@@ -80,6 +80,7 @@ def hear(
         raise UserError(f"{' '.join(words)!r} is no statement; one is 'Bob knave'")
     return (words[1], names.index(words[0]))
 
+# %% ../../nbs/api/tasks/11_knights.ipynb #95868903
 def write_prompt(
     puzzle: Puzzle, # of any size
 ) -> str:
@@ -127,6 +128,7 @@ def draw_statement(
         return about([rng.choice([p for p in range(people) if p != speaker])], rng.choice((None, None, None, 0)))[0]
     return (rng.choice(JOINS), *about(rng.sample(range(people), 2), rng.choice((None, None, 0, 1))))
 
+# %% ../../nbs/api/tasks/11_knights.ipynb #062e41a9
 def draw_puzzle(
     rng: Random,          # the stream
     people: int,          # how many
@@ -150,6 +152,7 @@ def about(
     "The people in it."
     return {(part[1] if part[0] == "not" else part)[1] for part in parts_of(statement)}
 
+# %% ../../nbs/api/tasks/11_knights.ipynb #0309aadc
 @dataclass
 class Board:
     "Roles and checked words so far, and the cases that are open."
@@ -214,6 +217,7 @@ def pairs_of(
     }
     return said if words and 2 * len(said) == len(words) else None
 
+# %% ../../nbs/api/tasks/11_knights.ipynb #af9b0e99
 def read_chain(
     words: list[str], # a response
 ) -> list[Step | None]:
@@ -251,6 +255,7 @@ def in_pairs(
     "Name and role of everybody, in the order of speaking."
     return tuple(word for person, name in enumerate(puzzle.names) for word in (name, ROLES[not roles[person]]))
 
+# %% ../../nbs/api/tasks/11_knights.ipynb #f25ae1e3
 def write_response(
     puzzle: Puzzle,     # what is solved
     pattern: str,       # one of PATTERNS
@@ -299,6 +304,7 @@ def judge_step(
     if due or person in board.roles: return "plan"
     board.open(person, role)
 
+# %% ../../nbs/api/tasks/11_knights.ipynb #88f028f0
 def first_fault(
     puzzle: Puzzle,             # what was asked
     steps: list[Step | None],   # what was answered
@@ -366,6 +372,7 @@ def draw_questions(
         f" {len(found)}"
     )
 
+# %% ../../nbs/api/tasks/11_knights.ipynb #835d12af
 def pretraining_text(
     config: PuzzleConfig, # its shares
     seed: int,            # which draw of it

@@ -29,7 +29,9 @@ LAYOUT = re.compile(
     r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|fbox)\b|\\\\|\\[,;!\s()\[\]]|[*_`$~{}#>]"
     r"|(?<!\w)\(?\d+[.):]\)?(?=[\s*_])|(?m:^\s*[-•+]\s+)"
 )
+
 WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*|\d+|[^\s\w]|\n")
+
 LETTERS = {
     "c": "is must be a an the indeed also therefore definitely certainly - – — = → ⇒ |",
     "p": "are",
@@ -49,6 +51,8 @@ LETTERS = {
     ),
     "": "so thus hence finally overall consequently then answer conclusion final solution",
 }
+
+# %% ../../nbs/api/tasks/17_knights_knaves.ipynb #69227afa
 LETTER = {"\n": "."} | {word: letter for letter, words in LETTERS.items() for word in words.split()}
 
 def spell(
@@ -97,6 +101,7 @@ def roles_said(
 
 # %% ../../nbs/api/tasks/17_knights_knaves.ipynb #579f3246
 LONGEST = 4000 # characters; a longer conclusion is none
+
 MARK = re.compile(r"<answer>|\bCONCLUSION\b|\b(?i:conclusion|answer)[*_\s]*:")
 
 def sentences(
@@ -115,6 +120,7 @@ def closes(
     if "D" in letters or roles_said(sentence, roles) == [] and letters & set("RS"): return False
     return "N" not in letters or not letters & set("RSH")
 
+# %% ../../nbs/api/tasks/17_knights_knaves.ipynb #aeb8c7aa
 def last_block(
     words: list[tuple[str, str]], # letters of a whole response
     roles: tuple[str, str],       # of those who tell the truth, and those who lie
@@ -137,6 +143,7 @@ def passage_said(
     while kept and closes(kept[-1], roles): kept.pop()
     return roles_said([word for sentence in kept for word in (*sentence, (".", ""))], roles)
 
+# %% ../../nbs/api/tasks/17_knights_knaves.ipynb #dfaf4e66
 def conclusion(
     text: str,              # a response
     names: tuple[str, ...], # the people there are
@@ -163,6 +170,7 @@ def ending(
     "Where the response ends."
     return response_end(text, lambda part: gives_answer(part) or conclusion(part, names, roles) is not None)
 
+# %% ../../nbs/api/tasks/17_knights_knaves.ipynb #f38626fe
 def concluded(
     text: str,              # a response
     names: tuple[str, ...], # the people there are
@@ -221,6 +229,7 @@ def sketch(
         sorted(renumber(statement, (0,) * len(question.info["names"])) for statement in question.info["statements"])
     )
 
+# %% ../../nbs/api/tasks/17_knights_knaves.ipynb #424d7988
 def without_twins(
     train: list[Question], # questions to learn from
     test: list[Question],  # questions to be judged by
@@ -230,6 +239,7 @@ def without_twins(
     for question in test: tested.setdefault(sketch(question), []).append(question)
     return [q for q in train if not any(form(q) == form(twin) for twin in tested.get(sketch(q), ()))]
 
+# %% ../../nbs/api/tasks/17_knights_knaves.ipynb #8912c867
 def load_questions(
     path: str | Path | None, # a folder, or a file; None for RLVD_DATA
     people: tuple[int, ...], # which sizes
@@ -264,6 +274,7 @@ class Fresh(BaseModel):
     count: int = Field(100, ge=1)          # of each split
     seed: int = 0                          # of the stream
 
+# %% ../../nbs/api/tasks/17_knights_knaves.ipynb #dcfc368d
 def generate_questions(
     fresh: Fresh, # which
 ) -> tuple[dict[str, list[Question]], dict]:

@@ -32,20 +32,27 @@ from .base import RIGHT, UNPARSED, WRONG, Grade, Question, gives_answer, respons
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #a85cc9c8
 LONGEST = 2000 # characters; a longer answer is not an answer
+
 BOX = re.compile(
     r"""(?P<box>\\(?:boxed|fbox)(?![A-Za-z])\s*)      # the command, and what follows it:
                 (?:(?P<open>\{)|(?P<bare>(?:(?!\\[)\]]|\\boxed|\\fbox)[^\s${}]|\{[^\s${}]*\})+))? # a brace, or one word
                 |\\(?!\\(?:boxed|fbox)).|[{}]               # \{ and \} are no braces""",
     re.DOTALL | re.VERBOSE,
 )
+
 FIRST = re.compile(r"\\boxed|\\fbox")
+
 INNER = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
+
 TRAILING = re.compile(r"(?<!\\)[.,;\s]+$")
+
 BLANK = re.compile(  # the content of a box that is only spoken of
     r"(?:[\s.…_\[\]<>{}]|\\[lc]?dots|\\_|\\text(?=\{)|(?i:\b(?:the|your|my|final|correct|answer|answers|here)\b))*"
 )
+
 DENIED = re.compile(r"\b(?:not|rather than|instead of)[\s$]*(?:\\[(\[]\s*)?\\(?:boxed|fbox)\s*\{?\Z")
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #282a99ce
 def only_mentioned(
     bare: str,  # the word behind a box without braces
     after: str, # what follows it
@@ -64,6 +71,7 @@ def void(
     blank = end - begin < 200 and BLANK.fullmatch(text, begin, end)
     return bool(blank or DENIED.search(text, max(0, begin - 40), begin))
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #a669fcd5
 def boxes(
     text: str, # a response
 ) -> list[tuple[int, int | None]]:
@@ -128,16 +136,23 @@ SAYS = {name: said for said, names in {
     r"\le ": "leq leqslant leqq", r"\ge ": "geq geqslant geqq", r"\ne ": "neq", "<": "lt", ">": "gt",
     r"^\circ ": "degree textdegree", r"\emptyset ": "varnothing", r"\ldots ": "dots cdots dotsc",
 }.items() for name in names.split()}
+
 SIGNED = dict.fromkeys("!()[]$", "") | dict.fromkeys(",;: >\n", " ")
+
 TOKEN = re.compile(r"\\\\|\\(?P<name>[A-Za-z]+)|\\(?P<sign>[^A-Za-z])|\$|~|(?<!\\)%")
+
 FENCES = re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?")
+
 GONE = re.compile(r"\\(?:[hv]space\*?|[hv]?phantom|label|tag|color)\s*\{[^{}]*\}")
+
 FONT = re.compile(
     r"\\(?P<kind>text(?!color|style)\w*|math(?:rm|it|bf|sf|tt|normal|ord|op)|mbox|hbox|emph|operatorname|boldsymbol|bm"
     r"|underline|textcolor\s*\{\w+\})\s*\{(?P<said>[^{}]*)\}"
 )
+
 FUNCTIONS = "sin cos tan cot log ln arcsin arccos arctan".split()
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #f4e4f100
 def plain_command(
     token: re.Match, # of TOKEN
 ) -> str:
@@ -162,13 +177,21 @@ def plain_font(
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #3e288706
 THOUSANDS = re.compile(r"(?<=\d)(?:,(?:\s*\\!)+\s*|\{\s*,\s*\}\s*|'|\\[ ,;:]\s*|~)(?=\d{3}(?!\d))")
+
 APART = re.compile(r"(?<![\d.,/])\d{1,3}(?: \d{3})+(?![\d/])")
+
 DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
+
 WHOLE_TEXT = re.compile(r"\\text\{([^{}]*\d[^{}]*)\}")
+
 NAMES = "|".join([*FUNCTIONS, "pi", "sqrt", "infty", "infinity"])
+
 BARE = re.compile(rf"\\text\{{[^{{}}]*\}}|(?<![\\A-Za-z])(?P<name>{NAMES})(?![A-Za-z])")
+
 ROOT = re.compile(r"\\sqrt\s*\(([^()]*)\)")
+
 PERCENT = re.compile(r"\s*(?:\\text\{\s*(?:percent|per cent|pct)\s*\}|\b(?:percent|per cent|pct)\b)")
+
 BLANKS = re.compile(
     r"(?<=[(\[{+\-=<>^_/*])\s+|(?<!\\)\s+(?=[)\]}+\-=<>^_/*])|(?<=[\d}])\s+(?=\\)|\s+(?=\\text\{)"
 )
@@ -180,6 +203,7 @@ def with_commands(
     named = lambda word: rf"\{word['name'].replace('infinity', 'infty')} " if word["name"] else word[0]
     return ROOT.sub(r"\\sqrt{\1}", PERCENT.sub(r"\\%", BARE.sub(named, text)))
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #853170a5
 @lru_cache(maxsize=8192)
 def tidy(
     answer: str, # the content of a box
@@ -226,12 +250,19 @@ def read(
 REPEATING = re.compile(
     r"(\d*)\.(\d*)(?:\\(?:overline|bar)\{(\d+)\}|\((\d+)\)|(\\dot\{?\d\}?(?:\d*\\dot\{?\d\}?)?))"
 )
+
 MIXED = re.compile(r"(?<![\d./^_{\\A-Za-z])(\d+) (\d+)/(\d+)(?![\d/])")
+
 IMPROPER = re.compile(r"(?<![\d.}^_])(\d+)\s*(\\frac\{(\d+)\}\{(\d+)\})")
+
 PRODUCT = re.compile(r"(?<=[\d)])\s*(?=\()|(?<=\))\s*(?=\\frac|\d)")
+
 SIDE_BY_SIDE = re.compile(r"(?<![\d._^])\d[\d.]* \d")
+
 DEGREES = re.compile(r"\^(?:\\circ|\{\\circ\})\s*(?:[CFK]\b)?")
+
 TURN = re.compile(rf"([\d.]+|\\frac\{{\d+\}}\{{\d+\}})\s*{DEGREES.pattern}")
+
 ANGULAR = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 
 def repeating(
@@ -242,6 +273,7 @@ def repeating(
     number = Rational(int(whole + once + again) - int(whole + once), 10**len(once) * (10**len(again) - 1))
     return rf"\frac{{{number.p}}}{{{number.q}}}"
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #4a487226
 def in_radians(
     text: str, # an answer with degrees
 ) -> str:
@@ -285,6 +317,7 @@ def without_units(
     "The answer without text behind it."
     return UNITS.sub("", text).strip() or text
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #3c13fde2
 @lru_cache(maxsize=8192)
 def value(
     text: str, # one answer, tidied
@@ -317,6 +350,7 @@ def gap_and_size(
     "How far apart two values are, and how large the larger one is."
     return max(abs(x - y) for x, y in zip(one, other)), max(map(abs, (*one, *other)))
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #800d4647
 def same_number(
     gold: Expr,  # an expression without symbols
     found: Expr, # another
@@ -360,6 +394,7 @@ def same_value(
     try: return same_expression(gold, found)
     except (TypeError, ValueError, ArithmeticError, NotImplementedError, RecursionError): return None # others may try
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #c13e2661
 def far_apart(
     gold,  # what was read of the gold answer
     found, # what was read of the response's
@@ -385,8 +420,11 @@ def rounds(
 AND = re.compile(
     r",?\s*\\text\{,?\s*(?:and|or)\s*\}|(?P<text>\\text\{[^{}]*\})|,?\s*(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
 )
+
 FRACTION = re.compile(r"\\frac\s*(?:(\d)\s*(\d)|([A-Za-z\d])\s*(?=\{)|(\{[^{}]*\})\s*([A-Za-z\d]))")
+
 IDLE = re.compile(r"(?<![A-Za-z\d,;])\s+|\s+(?![A-Za-z\d])")
+
 TIMES = re.compile(r"(?:\\(?:cdot|times)(?![A-Za-z])|\*)\s*")
 
 def with_braces(
@@ -396,6 +434,7 @@ def with_braces(
     if fraction[1]: return rf"\frac{{{fraction[1]}}}{{{fraction[2]}}}"
     return rf"\frac{{{fraction[3]}}}" if fraction[3] else rf"\frac{fraction[4]}{{{fraction[5]}}}"
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #f379f802
 def closing(
     text: str,   # with brackets
     at: int = 0, # where one opens
@@ -440,9 +479,13 @@ def agree(
 GEOMETRIC = re.compile(
     r"\\(?:(?:measured)?angle|triangle|odot|square|overline|overrightarrow|overleftrightarrow|vec)(?![A-Za-z])"
 )
+
 WORD = re.compile(r"[A-Za-z][A-Za-z .,'\"!?-]*")
+
 NAMED = re.compile(r"[A-Z].*[A-Z]|[A-Z][a-z]{2}|[A-Za-z]{4}|(?i:yes|no|odd|all|any|one|two|six|ten|up)\Z")
+
 CHOICE = re.compile(r"\\text\{\(([A-Z])\)\}|\(\\text\{([A-Z])\}\)")
+
 CHOSEN = re.compile(r"(?:(?i:option|choice)\s+)?\(?([A-Za-z])(?:[).:]|\s*$)")
 
 def untexted(
@@ -451,6 +494,7 @@ def untexted(
     "The text with what stands in \\text{...} bare."
     return re.sub(r"\\text\{([^{}]*)\}", r"\1", text)
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #ce440c5f
 def spoken(
     answer: str, # as `plainest` writes it
 ) -> tuple[str | None, bool]:
@@ -476,6 +520,7 @@ def agree_as_words(
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #ae57f767
 CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?(?:([ap])\.?m\.?)?")
+
 BASE = re.compile(r"\(?([\dA-F]+)\)?_\s*\{?\s*(\d+)\s*\}?")
 
 def clock(
@@ -493,6 +538,7 @@ def hours(
     if time[4]: return {hour % 12 + 12 * (time[4] == "p")}
     return {hour % 12, hour % 12 + 12} if half and 1 <= hour <= 12 else {hour}
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #5dcb346a
 @way
 def agree_as_times(
     gold: str,   # as `plainest` writes it
@@ -541,6 +587,7 @@ def joined(
     if tight != sum(group.count(",") for group in groups) or bracketed and not re.search(r"[,;]\s", text): return text
     return GROUPED.sub(lambda number: number[0].replace(",", ""), text)
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #a97c6161
 def both_signs(
     text: str, # an answer
 ) -> list[str]:
@@ -593,6 +640,7 @@ def covered(
         any(agree(gold, answer) for gold in golds) for answer in answers
     )
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #b9a920a7
 @way
 def agree_as_lists(
     gold: str,   # as `plainest` writes it
@@ -760,6 +808,7 @@ def verified(
     except MemoryError: raise
     except Exception: return False
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #ecb6cc5d
 @way
 def agree_as_regions(
     gold: str,   # as `plainest` writes it

@@ -110,7 +110,9 @@ SCHEMA = Schema(
     "mmlu_pro.jsonl", "TIGER-Lab/MMLU-Pro", id="question_id", filled=("question", "category"),
     columns=dict(question_id=(int, str), question=str, options=list, answer=str, answer_index=int, category=str),
 )
+
 LETTERS = "ABCDEFGHIJ"
+
 ASK = r"Answer with the letter of one option, in \boxed{} or as: the answer is (X)."
 
 def options_of(
@@ -127,6 +129,7 @@ def options_of(
         )
     return [" ".join(option.split()) for option in options]
 
+# %% ../../nbs/api/tasks/16_mmlu_pro.ipynb #02ee86b0
 def make_question(
     row: dict, # a checked row
 ) -> Question:
@@ -160,6 +163,7 @@ def sort_out(
         disagreeing=len(chosen) - len(agreed), repeated=len(agreed) - len(questions), in_test=len(train) - len(kept)
     )
 
+# %% ../../nbs/api/tasks/16_mmlu_pro.ipynb #2a6c5593
 class MmluPro:
     "MMLU-Pro, judged by the last letter that is stated as the answer."
     name, version, untrusted = "mmlu_pro", "2", False

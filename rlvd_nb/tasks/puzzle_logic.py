@@ -55,6 +55,7 @@ def check_statement(
     elif type(parts[0]) is not int or not 0 <= parts[0] < people:
         raise UserError(f"statement {statement!r} is about nobody: {people} people have the numbers 0 to {people - 1}")
 
+# %% ../../nbs/api/tasks/10_puzzle_logic.ipynb #695a325b
 @dataclass(frozen=True)
 class Puzzle:
     "Who is there, and what each of them says, in the order of speaking."

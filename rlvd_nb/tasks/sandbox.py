@@ -155,26 +155,26 @@ def close_server() -> None:
 
 # %% ../../nbs/api/tasks/18_sandbox.ipynb #a2c79211
 @lru_cache(maxsize=8)
-def compiled(
-    checks: str, # trusted code
-) -> bytes:
+def compiled(checks: str) -> bytes:  # trusted code
     "The checks as the checker reads them; compiled once, not for each of hundreds of programs."
     return marshal.dumps(compile(checks, "<checks>", "exec"))
 
-def clock(
-    seconds: float, # of processor time
-) -> float:
+
+def clock(seconds: float) -> float:  # of processor time
     "Seconds on the clock that a program gets: enough for four on one processor."
     return 4 * seconds + 2
 
+
 def run_python(
-    source: str,                # the program; nothing in it is trusted
-    checks: str = "",           # trusted code that calls its functions with call("name")(...); "" only loads the program
-    seconds: float = 3.0,       # processor time, for the program and for the checks each
-    memory_mb: int = 256,       # address space beyond what Python and numpy take
+    source: str,  # the program; nothing in it is trusted
+    checks: str = "",  # trusted code that calls its functions with call("name")(...); "" only loads the program
+    seconds: float = 3.0,  # processor time, for the program and for the checks each
+    memory_mb: int = 256,  # address space beyond what Python and numpy take
     wall: float | None = None,  # seconds on the clock; None for `clock(seconds)`
 ) -> Outcome:
-    "What came of a program; UserError where no sandbox is permitted, SandboxError when it fails. Never runs without one."
+    """What came of a program; UserError where no sandbox is permitted, SandboxError when it fails.
+
+    Never runs without one."""
     for name, value in (("seconds", seconds), ("memory_mb", memory_mb), ("wall", wall)):
         if value is not None and not 0 < value < 10**6:
             raise UserError(f"{name} must be above 0 and below a million, not {value!r}")

@@ -301,11 +301,13 @@ class Program:
     def reply(self):
         "The value it sends, or what it raised."
         try: message = json.loads(receive(self.channel))
-        except (ValueError, OSError, RecursionError) as error: raise Ended(f"sent what cannot be read ({type(error).__name__})") from error
+        except (ValueError, OSError, RecursionError) as error:
+            raise Ended(f"sent what cannot be read ({type(error).__name__})") from error
         if not isinstance(message, dict): raise Ended("sent what cannot be read")
         if "error" in message: raise Raised(str(message["error"])[:100], str(message.get("text", ""))[:500])
         try: return unpack(message["value"])
-        except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError) as error: raise Ended(f"sent what cannot be read ({type(error).__name__})") from error
+        except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError) as error:
+            raise Ended(f"sent what cannot be read ({type(error).__name__})") from error
 
     def call(self, name: str):
         "A stand-in for its function of this name."
@@ -328,7 +330,8 @@ def check(
         random.seed(0)
         exec(marshal.loads(checks), {"__name__": "checks", "call": program.call})
     except Ended as error: return "ended", str(error)
-    except Raised as error: return ("memory" if error.args[0] == "MemoryError" else "failed"), ": ".join(filter(None, error.args))
+    except Raised as error:
+        return ("memory" if error.args[0] == "MemoryError" else "failed"), ": ".join(filter(None, error.args))
     except MemoryError: return "memory", "a result too large to check"
     except Exception as error: return "failed", f"{stage}: {type(error).__name__}: {str(error)[:200]}".rstrip(": ")
     return "passed", ""
@@ -436,7 +439,8 @@ def serve_job(
             os.setsid()
             be_checker(text, checks, report, job)
             code = 0
-        except BaseException as error: os.write(report, json.dumps(dict(status="broken", why=f"{type(error).__name__}: {error}"[:500])).encode())
+        except BaseException as error:
+            os.write(report, json.dumps(dict(status="broken", why=f"{type(error).__name__}: {error}"[:500])).encode())
         finally: os._exit(code)
     for each in (report, text, checks): os.close(each)
     try: return result_of(child, ours, control, job)

@@ -21,7 +21,9 @@ from .kinship import CHECK, THINK
 
 # %% ../../nbs/api/tasks/08_tracing.ipynb #86f1add2
 VARIABLES = ("u", "v", "w", "x", "y", "z")
+
 OPERATORS = ("+", "-", "*")
+
 DIGITS = tuple("0123456789")
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def read_program(
     *lines, last = prompt.split(" ; ")
     return Program(tuple(tuple(line.split(" ")) for line in lines), last.split(" ")[1])
 
+# %% ../../nbs/api/tasks/08_tracing.ipynb #5c9b3618
 def needed_lines(
     program: Program, # any
 ) -> list[int]:

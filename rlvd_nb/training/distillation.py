@@ -155,6 +155,7 @@ def on_policy_trainer(
             processing_class=tokenizer, peft_config=adapters(config),
         )
 
+# %% ../../nbs/api/training/04_distillation.ipynb #fa8acac9
 def run_on_policy(
     work: Path,                    # the folder to fill
     base: Model,                   # the student
@@ -167,6 +168,7 @@ def run_on_policy(
     trainer = on_policy_trainer(base, teacher, questions, config, work, template)
     train_to(work, trainer, "on-policy distillation", ON_POLICY_CURVES, "take another teacher or other questions")
 
+# %% ../../nbs/api/training/04_distillation.ipynb #2ac064d7
 def train_on_policy(
     base: Model,                   # the student
     teacher: Model,                # the teacher
@@ -177,7 +179,8 @@ def train_on_policy(
 ) -> Model:
     "The student, with its training curves in `history.json`; trained now if it is not in the store."
     if not questions: raise UserError("no questions for on-policy distillation")
-    if base.fingerprint == teacher.fingerprint: raise UserError("the teacher is the student itself, which learns nothing")
+    if base.fingerprint == teacher.fingerprint:
+        raise UserError("the teacher is the student itself, which learns nothing")
     key = dict(
         base=base.fingerprint, teacher=teacher.fingerprint, prompts=[q.prompt for q in questions],
         config=config.model_dump(mode="json"), template=template, code=1,

@@ -111,6 +111,7 @@ def run_launched(
         process.stdout.close()
     if code: raise failure_of(job.with_name("failure.json"), code, last)
 
+# %% ../../nbs/api/training/01_launch.ipynb #1c5421d5
 def failure_of(
     left: Path, # what a process may have left
     code: int,  # the launcher's exit code

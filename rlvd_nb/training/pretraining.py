@@ -98,6 +98,7 @@ def save_state(
         for moment in MOMENTS: state[f"{moment}.{name}"] = optimizer.state[value][moment]
     with replacing(path) as temporary: save_file(state, temporary)
 
+# %% ../../nbs/api/training/03_pretraining.ipynb #8e70b0fa
 def load_state(
     path: Path,  # a safetensors file
     model,       # takes the parameters
@@ -134,6 +135,7 @@ def packed_text(
         packed += (pack(said, config.row)[0] > 0,)
     return tuple(map(torch.from_numpy, packed))
 
+# %% ../../nbs/api/training/03_pretraining.ipynb #0b5ed571
 def train_packed(
     model,                  # trained in place
     data,                   # as `packed_text` gives it
@@ -188,6 +190,7 @@ def pretrain_base(
     "The lab's base model."
     return pretrain("base", domain, size, config)
 
+# %% ../../nbs/api/training/03_pretraining.ipynb #77859413
 def pretrain_teacher(
     domain: Domain,          # the world, all of which the teacher knows
     size: LabModelConfig,    # larger than the base model

@@ -136,6 +136,7 @@ def distinct_rollouts(
     kept = {name: value[rows] if a_row_each(value) else value for name, value in inputs.items()}
     return kept | dict(advantages=total[wanted] * len(rows) / len(advantages))
 
+# %% ../../nbs/api/training/05_rlvr.ipynb #0bdf7b73
 def plain_mean(
     trainer,      # TRL's
     inputs: dict, # its batch
@@ -199,6 +200,7 @@ def run_grpo(
     trainer = grpo_trainer(base, task, questions, config, work, template)
     train_to(work, trainer, f"RLVR ({config.variant})", CURVES, NO_GRADIENT)
 
+# %% ../../nbs/api/training/05_rlvr.ipynb #1c003f62
 def train_grpo(
     base: Model,                   # the model to start from
     task: Task,                    # the verifier

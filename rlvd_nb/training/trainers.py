@@ -68,6 +68,7 @@ def check_agreement(
             said = f"asks for {fields[name]}" if name in fields else "decides that"
             raise UserError(f"trl has {name} {further[name]!r}, but {our} {said}; set {our} alone")
 
+# %% ../../nbs/api/training/02_trainers.ipynb #472af155
 def split_step(
     responses: int,   # that a step takes
     said: str,        # how that number comes about, for the error message
@@ -115,6 +116,7 @@ def renamed(
     names = {before: now for now, before in old.items()} if set(old) <= known else old
     return {names.get(name, name): value for name, value in fields.items()}
 
+# %% ../../nbs/api/training/02_trainers.ipynb #582245cc
 def filled(
     kind: type,       # TRL's configuration class
     fields: Mapping,  # ours
@@ -267,6 +269,7 @@ def check_steps(
         what = "finite gradient" if any(map(math.isnan, norms)) else "gradient"
         raise UserError(f"{label} learned nothing: none of its {state.global_step} steps had a {what}; {hint}")
 
+# %% ../../nbs/api/training/02_trainers.ipynb #14e8b590
 def check_weights(
     model,             # after training
     before: list[str], # its `weight_marks` then
@@ -326,6 +329,7 @@ def train_to(
     check_weights(model, before, label)
     if trainer.args.should_save: leave_model(work, trainer, model, points)  # the first process of each machine writes
 
+# %% ../../nbs/api/training/02_trainers.ipynb #480d9111
 def leave_model(
     work: Path,         # the folder that becomes the model's
     trainer,            # one of TRL's, that has ended

@@ -104,8 +104,13 @@ def test_greedy_is_generate(lab):
         assert list(completion.tokens) == generated.tolist()
 
 
-@pytest.mark.parametrize("params", [SamplingParams(max_tokens=1), SamplingParams(max_tokens=1, temperature=.7),
-                                    SamplingParams(max_tokens=1, top_k=3), SamplingParams(max_tokens=1, temperature=1.4, top_p=.8)])
+@pytest.mark.parametrize(
+    "params",
+    [
+        SamplingParams(max_tokens=1), SamplingParams(max_tokens=1, temperature=0.7),
+        SamplingParams(max_tokens=1, top_k=3), SamplingParams(max_tokens=1, temperature=1.4, top_p=0.8),
+    ],
+)
 def test_frequencies(lab, params):
     "Sampled first tokens against the exact distribution, by chi-square."
     model, tokenizer = lab
@@ -179,8 +184,14 @@ def test_global_random_state_is_left_alone(lab):
     assert (torch.rand(1).item(), np.random.rand()) == before
 
 
-@pytest.mark.parametrize("fields, message", [(dict(temperature=-1), "temperature"), (dict(top_k=-1), "top_k"), (dict(top_p=1.5), "top_p"), (dict(max_tokens=0), "max_tokens"),
-                                             (dict(stop="."), "stop"), (dict(stop=("",)), "stop"), (dict(stop=["."]), "stop")])
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        (dict(temperature=-1), "temperature"), (dict(top_k=-1), "top_k"), (dict(top_p=1.5), "top_p"),
+        (dict(max_tokens=0), "max_tokens"), (dict(stop="."), "stop"), (dict(stop=("",)), "stop"),
+        (dict(stop=["."]), "stop"),
+    ],
+)
 def test_wrong_parameters(fields, message):
     with pytest.raises(UserError, match=message): SamplingParams(**fields)
 
@@ -193,7 +204,9 @@ def test_a_prompt_that_does_not_fit(lab):
 STOPS = (" rival", "Bo Cy")
 
 
-@pytest.mark.parametrize("params", [SamplingParams(max_tokens=8, stop=STOPS), SamplingParams(max_tokens=3, temperature=1.4, stop=STOPS)])
+@pytest.mark.parametrize(
+    "params", [SamplingParams(max_tokens=8, stop=STOPS), SamplingParams(max_tokens=3, temperature=1.4, stop=STOPS)]
+)
 def test_stop_strings(lab, params):
     "The same responses as without, up to the first token with which the text holds a stop string."
     sampler, requests = TransformersSampler(*lab), [Request(p, 0, 100) for p in PROMPTS]
@@ -249,7 +262,13 @@ class Small(torch.nn.Module):
         return self.model(input_ids=input_ids, **options)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
 def test_a_batch_that_does_not_fit_is_halved(lab, error):
     "The same samples, in smaller batches; the smaller size is kept; the model is left in the mode in which it was."
     model, tokenizer = lab

@@ -99,7 +99,9 @@ respond(Model.at(Path(sys.argv[1])), kinship, kinship.questions("test"), 32, Sam
 
 def test_a_killed_run_goes_on(store, model):
     "kill -9 in the middle of sampling: nothing but the batch in flight is lost, and the end is the same."
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(model.folder)], env=os.environ | dict(RLVD_OUT=str(store)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(model.folder)], env=os.environ | dict(RLVD_OUT=str(store))
+    )
     deadline = time.time() + 120
     while len(list(store.glob("store/samples/*/*.parquet"))) < 2 and time.time() < deadline: time.sleep(.05)
     process.send_signal(signal.SIGKILL)

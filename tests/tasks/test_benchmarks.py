@@ -1,4 +1,5 @@
-"""MATH, AIME and MMLU-Pro on real records and on small ones made here: golds are right, splits are apart, no letter is guessed."""
+"""MATH, AIME and MMLU-Pro on real records and on small ones made here: golds are right, splits are apart, no letter
+is guessed."""
 import json, random, time
 
 import pandas as pd
@@ -107,7 +108,8 @@ def test_bad_options_of_math(folder, monkeypatch):
 
 
 def test_math_beside_the_real_five_hundred(data, tmp_path):
-    "Real problems made into training rows: those of test are left out, their golds are the last box of their solutions."
+    """Real problems made into training rows: those of test are left out, their golds are the last box of their
+    solutions."""
     real = [json.loads(line) for line in (data / "math500.jsonl").read_text().split("\n") if line]
     write(tmp_path / "math500.jsonl", real[100:])
     write(
@@ -234,10 +236,18 @@ def test_every_option_can_be_answered(mmlu):
 
 
 @settings(max_examples=150)
-@given(st.sampled_from(LETTERS),
-       st.sampled_from([r"\boxed{X}", r"\boxed{(X)}", r"\boxed{\text{X}}", r"\boxed{\textbf{(X)}}", "the answer is (X)", "The answer is (X).", "**Answer:** (X)", "Answer: [X]",
-                        "It is so.\n\n(X)", r"\[\boxed{X}\]", "The answer is $(X)$.", "<answer>(X)</answer>"]),
-       st.sampled_from(["", "The answer is (A). ", r"\boxed{B}. Hm, ", "I think (C) or I may be wrong. ", r"\boxed{42} ", "If the answer is D, "]))
+@given(
+    st.sampled_from(LETTERS),
+    st.sampled_from([
+        r"\boxed{X}", r"\boxed{(X)}", r"\boxed{\text{X}}", r"\boxed{\textbf{(X)}}", "the answer is (X)",
+        "The answer is (X).", "**Answer:** (X)", "Answer: [X]", "It is so.\n\n(X)", r"\[\boxed{X}\]",
+        "The answer is $(X)$.", "<answer>(X)</answer>",
+    ]),
+    st.sampled_from([
+        "", "The answer is (A). ", r"\boxed{B}. Hm, ", "I think (C) or I may be wrong. ", r"\boxed{42} ",
+        "If the answer is D, ",
+    ]),
+)
 def test_the_last_statement_is_read(letter, statement, before):
     assert read_letter(before + "\n" + statement.replace("X", letter)) == letter
 
@@ -249,7 +259,14 @@ def test_any_text_gives_a_letter_or_none(text):
     assert letter is None or len(letter) == 1 and letter in text.upper()
 
 
-@given(st.lists(st.sampled_from("I am sure that I have seen it , and A decrease of F = ma is what E gives ; B cells C-reactive".split()), max_size=12).map(" ".join))
+@given(
+    st.lists(
+        st.sampled_from(
+            "I am sure that I have seen it , and A decrease of F = ma is what E gives ; B cells C-reactive".split()
+        ),
+        max_size=12,
+    ).map(" ".join)
+)
 def test_prose_is_no_answer(text):
     if len(text) > 1: assert read_letter(text) is None
 
@@ -287,11 +304,19 @@ def test_fields_splits_and_repeats(tmp_path):
     )
 
 
-@pytest.mark.parametrize("changes, message", [
-    (dict(options=["one"]), "options must be 2 to 10 texts"), (dict(options=list("abcdefghijk")), "2 to 10 texts"), (dict(options=["a", None]), "2 to 10 texts"),
-    (dict(answer="K"), "the answer must be a letter from A to J, not 'K'"), (dict(answer=""), "must be a letter"), (dict(answer="AB"), "must be a letter"),
-    (dict(options="ab"), "line 1: column 'options' must be a list"), (dict(category=""), "column 'category' is empty"),
-])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(options=["one"]), "options must be 2 to 10 texts"),
+        (dict(options=list("abcdefghijk")), "2 to 10 texts"),
+        (dict(options=["a", None]), "2 to 10 texts"),
+        (dict(answer="K"), "the answer must be a letter from A to J, not 'K'"),
+        (dict(answer=""), "must be a letter"),
+        (dict(answer="AB"), "must be a letter"),
+        (dict(options="ab"), "line 1: column 'options' must be a list"),
+        (dict(category=""), "column 'category' is empty"),
+    ],
+)
 def test_bad_questions(tmp_path, changes, message):
     assert message in one_line(lambda: load_task("mmlu_pro", path=write(tmp_path / "a.jsonl", [choice(10, **changes)])))
     assert "no 'alchemy'; there are: history" in one_line(

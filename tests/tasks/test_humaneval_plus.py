@@ -1,4 +1,5 @@
-"""HumanEval+: which program a response holds, golds that are right, cheats that are wrong, files that say what is wrong with them."""
+"""HumanEval+: which program a response holds, golds that are right, cheats that are wrong, files that say what is
+wrong with them."""
 import gzip, json, subprocess, sys
 
 import pytest
@@ -110,13 +111,27 @@ def test_no_program_is_found(number): assert program(PROBLEM, "add", HOLDS_NONE[
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.sampled_from(["```python\n", "```\n", "def add(xs):\n", "    return 1\n", "text\n", "(", "'''", "\\", "\0", "import x\n", "  ", "@", "\ud800"]), max_size=12).map("".join))
+@given(
+    st.lists(
+        st.sampled_from([
+            "```python\n", "```\n", "def add(xs):\n", "    return 1\n", "text\n", "(", "'''", "\\", "\0", "import x\n",
+            "  ", "@", "\ud800",
+        ]),
+        max_size=12,
+    ).map("".join)
+)
 def test_any_text_gives_a_program_that_defines_or_none(text):
     found = program(PROBLEM, "add", text)
     assert found is None or defines(found, "add")
 
 
-@pytest.mark.parametrize("text", ["(" * 40_000, "-" * 40_000 + "1", "x" + ".a" * 20_000, "[" * 150 + "]" * 150, "`" * 40_000, "```\n" * 10_000, "1+" * 20_000 + "1", "def add(xs):\n" + " " * 40_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 40_000, "-" * 40_000 + "1", "x" + ".a" * 20_000, "[" * 150 + "]" * 150, "`" * 40_000, "```\n" * 10_000,
+        "1+" * 20_000 + "1", "def add(xs):\n" + " " * 40_000,
+    ],
+)
 def test_deep_text_does_not_end_the_process(text): assert program(PROBLEM, "add", text) is None or True
 
 

@@ -1,4 +1,5 @@
-"""Knights and knaves: the recorded solutions are the logic's, a conclusion is read whole or not at all, and no chain with a false step passes."""
+"""Knights and knaves: the recorded solutions are the logic's, a conclusion is read whole or not at all, and no chain
+with a false step passes."""
 from itertools import islice, product
 from random import Random
 
@@ -48,10 +49,17 @@ def test_negation_turns_a_statement_round():
         )
 
 
-@pytest.mark.parametrize("names, statements, message", [
-    (("A",), [("knight", 0)], "2 to 12 people, not 1"), (("A", "A"), [("knight", 0)] * 2, "'A' is named twice"),
-    (("A", "B"), [("knight", 2), ("knight", 0)], "about nobody"), (("A", "B"), [("knight", -1), ("knight", 0)], "about nobody"),
-    (("A", "B"), [("xor", ("knight", 0), ("knight", 1)), ("knight", 0)], "no statement"), (("A", "B"), [("and", ("knight", 0)), ("knight", 0)], "takes two or more")])
+@pytest.mark.parametrize(
+    "names, statements, message",
+    [
+        (("A",), [("knight", 0)], "2 to 12 people, not 1"),
+        (("A", "A"), [("knight", 0)] * 2, "'A' is named twice"),
+        (("A", "B"), [("knight", 2), ("knight", 0)], "about nobody"),
+        (("A", "B"), [("knight", -1), ("knight", 0)], "about nobody"),
+        (("A", "B"), [("xor", ("knight", 0), ("knight", 1)), ("knight", 0)], "no statement"),
+        (("A", "B"), [("and", ("knight", 0)), ("knight", 0)], "takes two or more"),
+    ],
+)
 def test_bad_puzzles_are_refused_in_one_line(names, statements, message):
     with pytest.raises(UserError, match=message) as error: Puzzle(names, tuple(statements))
     assert "\n" not in str(error.value)
@@ -132,7 +140,15 @@ def test_any_order_and_any_wording_says_the_same(order, roles, data):
         }
 
 
-@given(st.lists(st.sampled_from(["Zoey", "Oliver", "Bob", "is", "are", "not", "a", "knight", "knaves", "and", ",", ".", ":", "<answer>", "or", r"\boxed{", "}", "\n"]), max_size=25))
+@given(
+    st.lists(
+        st.sampled_from([
+            "Zoey", "Oliver", "Bob", "is", "are", "not", "a", "knight", "knaves", "and", ",", ".", ":", "<answer>",
+            "or", r"\boxed{", "}", "\n",
+        ]),
+        max_size=25,
+    )
+)
 def test_any_text_gets_everybody_or_nobody(words):
     found = knights_knaves.concluded(" ".join(words), NAMES, ROLES)
     assert found is None or list(found) == list(NAMES) and set(found.values()) <= set(ROLES)

@@ -178,8 +178,8 @@ MENTIONS = [
     r"I used \boxed as you asked.", r"It is in \boxed{} as asked.", r"I put it into `\boxed`.", r"See \boxed.",
     r"As \boxed{...} says.", r"As in \boxed{\ldots}", r"\boxed{answer} was asked for.", r"\boxed{\text{your answer}}",
     r"as \boxed{ANSWER}", r"into \boxed{the final answer}", r"I used \boxed 3 times.", r"the \boxed command",
-    r"$\boxed$", r"in \boxed-style", r"\boxed's use", r"not \boxed{8}", r"rather than $\boxed{8}$.", r"instead of \(\boxed{8}\)",
-    r"\boxed", r"in \fbox", r"\boxed{\_\_\_}", r"a \boxed I used", r"`\boxed{}`",
+    r"$\boxed$", r"in \boxed-style", r"\boxed's use", r"not \boxed{8}", r"rather than $\boxed{8}$.",
+    r"instead of \(\boxed{8}\)", r"\boxed", r"in \fbox", r"\boxed{\_\_\_}", r"a \boxed I used", r"`\boxed{}`",
 ]
 BARE = [
     r"\boxed 7", r"$\boxed7$", r"\(\boxed 7\)", r"\boxed 7.", r"\boxed 7, no more", "\\boxed 7\nas asked",

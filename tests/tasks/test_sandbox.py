@@ -1,4 +1,5 @@
-"""Programs that loop, hoard, fork, cheat or reach out: what becomes of each, that nothing stays behind, and that without walls nothing is run."""
+"""Programs that loop, hoard, fork, cheat or reach out: what becomes of each, that nothing stays behind, and that
+without walls nothing is run."""
 import json, os, subprocess, sys, time
 from pathlib import Path
 
@@ -311,7 +312,13 @@ def test_without_permission_nothing_is_run(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("limits", [dict(seconds=0), dict(seconds=-1), dict(memory_mb=0), dict(wall=0), dict(seconds=float("nan")), dict(seconds=10**7)])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        dict(seconds=0), dict(seconds=-1), dict(memory_mb=0), dict(wall=0), dict(seconds=float("nan")),
+        dict(seconds=10**7),
+    ],
+)
 def test_limits_that_are_none(limits):
     with pytest.raises(UserError, match=f"{next(iter(limits))} must be above 0 and below a million"):
         run_python("", **limits)
