@@ -30,18 +30,28 @@ def lasting(output: dict) -> bool:
     )
 
 
+def is_shown_only(cell: dict) -> bool:
+    "Whether a cell is for reading: `#| eval: false`."
+    return cell["cell_type"] == "code" and "#| eval: false" in "".join(cell["source"])
+
+
+def run(notebook, folder: Path) -> None:
+    "Execute all cells but those that are shown only."
+    from nbclient import NotebookClient
+    shown = [cell for cell in notebook.cells if is_shown_only(cell)]
+    for cell in shown: cell.metadata["tags"] = ["skip-execution"]
+    NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    for cell in shown: del cell.metadata["tags"]
+
+
 def execute(path: Path) -> None:
     "Run a notebook and write it with its outputs."
     import nbformat
-    from nbclient import NotebookClient
-    notebook = nbformat.read(path, as_version=4)
-    section = path.parent == ROOT / "nbs"
+    notebook, section = nbformat.read(path, as_version=4), path.parent == ROOT / "nbs"
     os.environ.pop("IN_TEST", None) if section else os.environ.__setitem__("IN_TEST", "1")
     with tempfile.TemporaryDirectory() as out:
         if not section: os.environ["RLVD_OUT"] = out
-        NotebookClient(
-            notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
-        ).execute()
+        run(notebook, path.parent)
     for cell in notebook.cells:
         if cell.cell_type == "code": cell.outputs = [output for output in cell.outputs if lasting(output)]
     notebook.metadata["executed"] = code_digest(json.loads(nbformat.writes(notebook)))
