@@ -167,9 +167,11 @@ def test_words_of_the_domains_do_not_collide():
 
 
 @pytest.mark.parametrize("options, complaint", [
-    (dict(hops=(3,)), "hops must be 1 or 2"), (dict(hops=()), "hops must be 1 or 2"), (dict(things=500), "things: Input should be less"),
+    (dict(hops=(3,)), "hops must be 1 or 2"), (dict(hops=()), "hops must be 1 or 2"),
+    (dict(things=500), "things: Input should be less"),
     (dict(facts=2), "facts: Extra inputs"), (dict(patterns=(1., 1., 0., 0.)), "must add up to 1, not 2"),
-    (dict(physics=dict(kinds=(.5, .5, .5))), "physics: kinds are shares"), (dict(history=dict(kinds=(1., 0., 0.), q_low=.9)), "history: q_low 0.9 is above"),
+    (dict(physics=dict(kinds=(.5, .5, .5))), "physics: kinds are shares"),
+    (dict(history=dict(kinds=(1., 0., 0.), q_low=.9)), "history: q_low 0.9 is above"),
     (dict(physics=dict(kinds=(1., 0., 0.), q=2)), "physics.q: Extra inputs")])
 def test_wrong_parameters_are_refused_in_one_line(options, complaint):
     with pytest.raises(UserError, match=re.escape(complaint)) as error: task(**options)
