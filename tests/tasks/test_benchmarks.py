@@ -1,6 +1,5 @@
-"""MATH, AIME and MMLU-Pro on real records and on small ones made here: golds are right, splits are apart, no letter
-is guessed."""
-import json, random, time
+"""MATH, AIME and MMLU-Pro on real and on small records: golds are right, splits are apart, no letter is guessed."""
+import json, random, re, time
 
 import pandas as pd
 import pytest
@@ -108,8 +107,7 @@ def test_bad_options_of_math(folder, monkeypatch):
 
 
 def test_math_beside_the_real_five_hundred(data, tmp_path):
-    """Real problems made into training rows: those of test are left out, their golds are the last box of their
-    solutions."""
+    "Real problems made into training rows: those of test are left out, golds are the last box of the solutions."
     real = [json.loads(line) for line in (data / "math500.jsonl").read_text().split("\n") if line]
     write(tmp_path / "math500.jsonl", real[100:])
     write(
@@ -236,18 +234,12 @@ def test_every_option_can_be_answered(mmlu):
 
 
 @settings(max_examples=150)
-@given(
-    st.sampled_from(LETTERS),
-    st.sampled_from([
-        r"\boxed{X}", r"\boxed{(X)}", r"\boxed{\text{X}}", r"\boxed{\textbf{(X)}}", "the answer is (X)",
-        "The answer is (X).", "**Answer:** (X)", "Answer: [X]", "It is so.\n\n(X)", r"\[\boxed{X}\]",
-        "The answer is $(X)$.", "<answer>(X)</answer>",
-    ]),
-    st.sampled_from([
-        "", "The answer is (A). ", r"\boxed{B}. Hm, ", "I think (C) or I may be wrong. ", r"\boxed{42} ",
-        "If the answer is D, ",
-    ]),
-)
+@given(st.sampled_from(LETTERS),
+       st.sampled_from([r"\boxed{X}", r"\boxed{(X)}", r"\boxed{\text{X}}", r"\boxed{\textbf{(X)}}", "the answer is (X)",
+                        "The answer is (X).", "**Answer:** (X)", "Answer: [X]", "It is so.\n\n(X)", r"\[\boxed{X}\]",
+                        "The answer is $(X)$.", "<answer>(X)</answer>"]),
+       st.sampled_from(["", "The answer is (A). ", r"\boxed{B}. Hm, ", "I think (C) or I may be wrong. ",
+                        r"\boxed{42} ", "If the answer is D, "]))
 def test_the_last_statement_is_read(letter, statement, before):
     assert read_letter(before + "\n" + statement.replace("X", letter)) == letter
 
@@ -259,16 +251,48 @@ def test_any_text_gives_a_letter_or_none(text):
     assert letter is None or len(letter) == 1 and letter in text.upper()
 
 
-@given(
-    st.lists(
-        st.sampled_from(
-            "I am sure that I have seen it , and A decrease of F = ma is what E gives ; B cells C-reactive".split()
-        ),
-        max_size=12,
-    ).map(" ".join)
-)
+WORDS = "I am sure that I have seen it , and A decrease of F = ma is what E gives ; B cells C-reactive".split()
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join))
 def test_prose_is_no_answer(text):
     if len(text) > 1: assert read_letter(text) is None
+
+
+STATED = [
+    r"\boxed{x}", r"\boxed{\text{x}}", r"$\boxed{x}$", r"\boxed x", r"\boxed{x. 12 kg}", r"\boxed{(x) 12 kg}",
+    "The answer is X, not Y.", "The answer is (X), not (Y).", "The answer is X and not Y.",
+    "The answer is X rather than Y.", "Answer: X, not Y or Z", "The answer is X instead of Y",
+    "The answer is not Y but X.", r"\boxed{X, not Y}", r"\boxed{X}, not \boxed{Y}", "X. 12 kg", "(X) 12 kg", "X) 12 kg",
+    "**X. 12 kg**", "X: 12 kg", "Heavier.\n\nX. 12 kg", "So it weighs 12 kg.\n(X) 12 kg",
+    r"\boxed{X}. I used \boxed as you asked.", r"The answer is (X). I put it in \boxed{}.",
+    "The answer is X.<|im_end|> So (Y).", "The answer is X.\n\nQuestion: What else?\nThe answer is Y.",
+    "X. 12 kg\n\nUser: And 3 kg?\n\nY. 3 kg", "Answer: X</s>Answer: Y",
+]
+UNSTATED = [
+    "The answer is not X.", "It is not X, not Y.", r"not \boxed{X}", "The answer is X or Y, not Z.", r"\boxed{x, y}",
+    r"\boxed{x = 5}", r"\boxed{x^2}", r"\boxed{x + y}", "X. 1 kg\nY. 2 kg\nZ. 3 kg", "(X) and (Y) are too small.",
+    "X is too small", "The answer is x", r"\boxed{}", "I used \\boxed as you asked.", r"\boxed{xy}", "(X) is heavier.",
+    "Not X. Not Y.",
+]
+three = st.permutations("BCDEFGH").map(lambda letters: dict(zip("XYZ", letters)))
+
+
+def with_letters(text, letters):
+    "The text with these letters for X, Y and Z, and their small ones for x and y where these are no part of a word."
+    small = lambda word: "".join(letters[letter.upper()].lower() for letter in word[0])
+    text = re.sub("[XYZ]", lambda letter: letters[letter[0]], text)
+    return re.sub(r"(?<![A-Za-z\\])[xy]+(?![A-Za-z])", small, text)
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(STATED), three)
+def test_a_letter_is_stated(text, letters): assert read_letter(with_letters(text, letters)) == letters["X"]
+
+
+@settings(max_examples=120)
+@given(st.sampled_from(UNSTATED), three)
+def test_no_letter_is_stated(text, letters): assert read_letter(with_letters(text, letters)) is None
 
 
 def test_a_letter_beyond_the_options_is_no_answer(mmlu):
@@ -304,19 +328,13 @@ def test_fields_splits_and_repeats(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        (dict(options=["one"]), "options must be 2 to 10 texts"),
-        (dict(options=list("abcdefghijk")), "2 to 10 texts"),
-        (dict(options=["a", None]), "2 to 10 texts"),
-        (dict(answer="K"), "the answer must be a letter from A to J, not 'K'"),
-        (dict(answer=""), "must be a letter"),
-        (dict(answer="AB"), "must be a letter"),
-        (dict(options="ab"), "line 1: column 'options' must be a list"),
-        (dict(category=""), "column 'category' is empty"),
-    ],
-)
+@pytest.mark.parametrize("changes, message", [
+    (dict(options=["one"]), "options must be 2 to 10 texts"), (dict(options=list("abcdefghijk")), "2 to 10 texts"),
+    (dict(options=["a", None]), "2 to 10 texts"),
+    (dict(answer="K"), "the answer must be a letter from A to J, not 'K'"), (dict(answer=""), "must be a letter"),
+    (dict(answer="AB"), "must be a letter"),
+    (dict(options="ab"), "line 1: column 'options' must be a list"), (dict(category=""), "column 'category' is empty"),
+])
 def test_bad_questions(tmp_path, changes, message):
     assert message in one_line(lambda: load_task("mmlu_pro", path=write(tmp_path / "a.jsonl", [choice(10, **changes)])))
     assert "no 'alchemy'; there are: history" in one_line(

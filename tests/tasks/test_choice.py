@@ -11,7 +11,7 @@ from rlvd_nb.tasks.base import RIGHT, UNPARSED, Task, check_disjoint
 from rlvd_nb.tasks.choice import CATEGORIES, LETTERS, read_choice, task, thing_names
 from rlvd_nb.tasks.kinship import CHECK, PATTERNS, RELATIONS, THINK, World, WorldConfig, entity_names
 from rlvd_nb.tasks.tracing import task as tracing
-from rlvd_nb.models.word_models import word_reader, word_tokenizer
+from rlvd_nb.models.checkpoints import word_reader, word_tokenizer
 
 TASK = task(train_questions=80, test_questions=80)
 QUESTIONS = TASK.questions("test")
@@ -166,19 +166,13 @@ def test_words_of_the_domains_do_not_collide():
             assert tokenizer(text).input_ids == read(text) and len(read(text)) == len(text.split()) + 1
 
 
-@pytest.mark.parametrize(
-    "options, complaint",
-    [
-        (dict(hops=(3,)), "hops must be 1 or 2"),
-        (dict(hops=()), "hops must be 1 or 2"),
-        (dict(things=500), "things: Input should be less"),
-        (dict(facts=2), "facts: Extra inputs"),
-        (dict(patterns=(1.0, 1.0, 0.0, 0.0)), "must add up to 1, not 2"),
-        (dict(physics=dict(kinds=(0.5, 0.5, 0.5))), "physics: kinds are shares"),
-        (dict(history=dict(kinds=(1.0, 0.0, 0.0), q_low=0.9)), "history: q_low 0.9 is above"),
-        (dict(physics=dict(kinds=(1.0, 0.0, 0.0), q=2)), "physics.q: Extra inputs"),
-    ],
-)
+@pytest.mark.parametrize("options, complaint", [
+    (dict(hops=(3,)), "hops must be 1 or 2"), (dict(hops=()), "hops must be 1 or 2"),
+    (dict(things=500), "things: Input should be less"),
+    (dict(facts=2), "facts: Extra inputs"), (dict(patterns=(1., 1., 0., 0.)), "must add up to 1, not 2"),
+    (dict(physics=dict(kinds=(.5, .5, .5))), "physics: kinds are shares"),
+    (dict(history=dict(kinds=(1., 0., 0.), q_low=.9)), "history: q_low 0.9 is above"),
+    (dict(physics=dict(kinds=(1., 0., 0.), q=2)), "physics.q: Extra inputs")])
 def test_wrong_parameters_are_refused_in_one_line(options, complaint):
     with pytest.raises(UserError, match=re.escape(complaint)) as error: task(**options)
     assert str(error.value).startswith("choice: ") and "\n" not in str(error.value)

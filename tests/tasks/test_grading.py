@@ -1,5 +1,4 @@
-"""No answer may stall, crash or mis-score another; what is accepted and refused is a table; bad files say what is
-wrong."""
+"""No answer may stall, crash or mis-score another; what is accepted and refused is a table; bad files are told so."""
 import json, os, signal, subprocess, sys, time
 from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
@@ -62,21 +61,20 @@ def one_line(call):
 
 # What counts as the answer
 
-@pytest.mark.parametrize(
-    "text, answer",
-    [
-        (r"\boxed 5, no, \boxed{7}", "7"), (r"\boxed{5} and then \boxed 7.", "7"),
-        (r"\boxed{7} So we are done, there are 12 of them.", "7"),
-        (r"\boxed{\frac{1}{\sqrt{2}}}", r"\frac{1}{\sqrt{2}}"), (r"\boxed{x = \boxed{7}}", "x = {7}"),
-        (r"\fbox{7}", "7"), (r"\boxed {7}", "7"), (r"\boxed{\{1,2\}}", r"\{1,2\}"),
-        (r"\boxed{\text{a } b}", r"\text{a } b"), (r"\boxed{3.}", "3"), (r"$\boxed 3/4$", "3/4"),
-        (r"\(\boxed7\)", "7"), (r"\\boxed{7}", "7"), (r"\boxed{3 or so \boxed{7}", "7"), ("{ \\boxed{7}", "7"),
-        (r"\boxed{7}}}}", "7"), ("\\boxed{\n7\n}", "7"), (r"\boxed{5\,}", r"5\,"), (r"\boxed{3}, or \boxed{4", None),
-        (r"\boxed{", None), (r"\boxed", None), (r"\boxed{}", None), (r"\boxed{ . }", None), ("the answer is 7", None),
-        ("7", None), ("", None), (r"\boxedtext{7}", None), ("boxed{7}", None), (r"\boxed{" + "7" * 2001 + "}", None),
-        (r"\boxed{7} \boxed{" + "7" * 2001 + "}", None),
-    ],
-)
+@pytest.mark.parametrize("text, answer", [
+    (r"\boxed 5, no, \boxed{7}", "7"), (r"\boxed{5} and then \boxed 7.", "7"),
+    (r"\boxed{7} So we are done, there are 12 of them.", "7"),
+    (r"\boxed{\frac{1}{\sqrt{2}}}", r"\frac{1}{\sqrt{2}}"), (r"\boxed{x = \boxed{7}}", "x = {7}"),
+    (r"\fbox{7}", "7"), (r"\boxed {7}", "7"),
+    (r"\boxed{\{1,2\}}", r"\{1,2\}"), (r"\boxed{\text{a } b}", r"\text{a } b"), (r"\boxed{3.}", "3"),
+    (r"$\boxed 3/4$", "3/4"), (r"\(\boxed7\)", "7"),
+    (r"\\boxed{7}", "7"), (r"\boxed{3 or so \boxed{7}", "7"), ("{ \\boxed{7}", "7"), (r"\boxed{7}}}}", "7"),
+    ("\\boxed{\n7\n}", "7"), (r"\boxed{5\,}", r"5\,"),
+    (r"\boxed{3}, or \boxed{4", None), (r"\boxed{", None), (r"\boxed", None), (r"\boxed{}", None),
+    (r"\boxed{ . }", None), ("the answer is 7", None),
+    ("7", None), ("", None), (r"\boxedtext{7}", None), ("boxed{7}", None), (r"\boxed{" + "7" * 2001 + "}", None),
+    (r"\boxed{7} \boxed{" + "7" * 2001 + "}", None),
+])
 def test_last_boxed(text, answer): assert last_boxed(text) == answer
 
 
@@ -85,11 +83,10 @@ def test_any_text_gives_an_answer_or_none(text):
     assert last_boxed(text) is None or last_boxed(text).strip()
 
 
-@given(
-    st.text("\\boxed}$ 7", max_size=40),
-    st.recursive(st.just("7"), lambda inner: inner.map("{{{}}}+\\{{1\\}}".format), max_leaves=5),
-    st.text("a }$.", max_size=20),
-)
+nested = st.recursive(st.just("7"), lambda inner: inner.map("{{{}}}+\\{{1\\}}".format), max_leaves=5)
+
+
+@given(st.text("\\boxed}$ 7", max_size=40), nested, st.text("a }$.", max_size=20))
 def test_what_is_boxed_last_is_read(before, content, after):
     assert last_boxed(f"{before}\n \\boxed{{{content}}}{after}") == content
 
@@ -158,11 +155,11 @@ def test_gold_is_right_in_every_harmless_spelling(gold, spelling):
     )
 
 
+def is_numeric(gold): return any(c.isdigit() for c in gold) and not any(unit in gold for unit in ("text", "mbox"))
+
+
 @settings(max_examples=120, deadline=None)
-@given(
-    golds.filter(lambda gold: any(c.isdigit() for c in gold) and not any(unit in gold for unit in ("text", "mbox"))),
-    st.data(),
-)
+@given(golds.filter(is_numeric), st.data())
 def test_a_changed_digit_is_wrong(gold, data):
     at = data.draw(st.sampled_from([i for i, letter in enumerate(gold) if letter.isdigit()]))
     digit = data.draw(st.sampled_from([d for d in "123456789" if d != gold[at]]))
@@ -270,7 +267,8 @@ SCRIPT = """
 import trap_task
 from rlvd_nb.tasks.grading import grade_pairs
 print("go", flush=True)
-grade_pairs(trap_task.Trap(), [(trap_task.question("a"), "sleep")] + [(trap_task.question(str(i)), "x") for i in range(2000)], seconds=50)
+quick = [(trap_task.question(str(i)), "x") for i in range(2000)]
+grade_pairs(trap_task.Trap(), [(trap_task.question("a"), "sleep")] + quick, seconds=50)
 """
 
 
@@ -291,22 +289,15 @@ def test_ctrl_c_ends_it_and_leaves_nobody_behind(tmp_path):
 
 # Bad files
 
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        ("", "has no questions"),
-        ("\n\n", "has no questions"),
-        (json.dumps(row(1)) + "\n" + json.dumps(row(2))[:50], "line 2: no valid JSON"),
-        ("[1, 2]\n", "line 1: a row must be an object"),
-        (
-            json.dumps({k: v for k, v in row(1).items() if k != "answer"}),
-            "line 1: no column 'answer'; a row has problem, answer",
-        ),
-        (json.dumps(row(1, answer=4)), "column 'answer' must be text, not int"),
-        (json.dumps(row(1, problem=" ")), "column 'problem' is empty"),
-        ("\n".join([json.dumps(row(1))] * 2), "'test/algebra/1.json' stands there 2 times"),
-    ],
-)
+@pytest.mark.parametrize("content, message", [
+    ("", "has no questions"), ("\n\n", "has no questions"),
+    (json.dumps(row(1)) + "\n" + json.dumps(row(2))[:50], "line 2: no valid JSON"),
+    ("[1, 2]\n", "line 1: a row must be an object"),
+    (json.dumps({k: v for k, v in row(1).items() if k != "answer"}), "line 1: no column 'answer'; a row has problem"),
+    (json.dumps(row(1, answer=4)), "column 'answer' must be text, not int"),
+    (json.dumps(row(1, problem=" ")), "column 'problem' is empty"),
+    ("\n".join([json.dumps(row(1))] * 2), "'test/algebra/1.json' stands there 2 times"),
+])
 def test_a_bad_file_is_told_in_one_line(tmp_path, content, message):
     path = tmp_path / FILE
     path.write_text(content)

@@ -1,5 +1,4 @@
-"""Knights and knaves: the recorded solutions are the logic's, a conclusion is read whole or not at all, and no chain
-with a false step passes."""
+"""Knights and knaves: recorded solutions are the logic's, a conclusion is read whole or not, no false step passes."""
 from itertools import islice, product
 from random import Random
 
@@ -49,17 +48,12 @@ def test_negation_turns_a_statement_round():
         )
 
 
-@pytest.mark.parametrize(
-    "names, statements, message",
-    [
-        (("A",), [("knight", 0)], "2 to 12 people, not 1"),
-        (("A", "A"), [("knight", 0)] * 2, "'A' is named twice"),
-        (("A", "B"), [("knight", 2), ("knight", 0)], "about nobody"),
-        (("A", "B"), [("knight", -1), ("knight", 0)], "about nobody"),
-        (("A", "B"), [("xor", ("knight", 0), ("knight", 1)), ("knight", 0)], "no statement"),
-        (("A", "B"), [("and", ("knight", 0)), ("knight", 0)], "takes two or more"),
-    ],
-)
+@pytest.mark.parametrize("names, statements, message", [
+    (("A",), [("knight", 0)], "2 to 12 people, not 1"), (("A", "A"), [("knight", 0)] * 2, "'A' is named twice"),
+    (("A", "B"), [("knight", 2), ("knight", 0)], "about nobody"), (("A", "B"), [("knight", -1),
+    ("knight", 0)], "about nobody"),
+    (("A", "B"), [("xor", ("knight", 0), ("knight", 1)), ("knight", 0)], "no statement"),
+    (("A", "B"), [("and", ("knight", 0)), ("knight", 0)], "takes two or more")])
 def test_bad_puzzles_are_refused_in_one_line(names, statements, message):
     with pytest.raises(UserError, match=message) as error: Puzzle(names, tuple(statements))
     assert "\n" not in str(error.value)
@@ -97,6 +91,19 @@ ACCEPTED = [
     "Knights: Zoey\nKnaves: Oliver",
     "<think>Answer: Zoey is a knave, Oliver is a knave</think> Zoey is a knight. Oliver is a knave.",
     "CONCLUSION: Zoey must be a knight, so Oliver must be a knave",
+    "Zoey is a knight and Oliver is a knave. So we know who the knight is and who the knave is.",
+    "Zoey is a knight and Oliver is a knave.\nThese are the knights and knaves of the puzzle.",
+    "Zoey is a knight, Oliver is a knave. This is consistent with what was said. The knave lies, the knight does not.",
+    "Zoey is a knight, Oliver is a knave.\n\nEverybody is either a knight or a knave, and each claim fits its role.",
+    "Zoey is a knight, Oliver is a knave. If knights tell the truth, all of this holds.\nDone!",
+    "Knights: Zoey. Knaves: Oliver. Thus there is one knight, and one knave.",
+    "Answer: Zoey is a knight, Oliver is a knave. So there is one knight and there is one knave.",
+    "<answer>Zoey is a knight. Oliver is a knave. That is every role, knight or knave.</answer>",
+    r"\boxed{Zoey is a knight, Oliver is a knave}. I used \boxed as you asked, once for both knight and knave.",
+    "Zoey is a knight, Oliver is a knave.<|im_end|>Zoey is a knave, Oliver is a knight.",
+    "<answer>Zoey is a knight, Oliver is a knave</answer>\n\nQuestion: Who lies?\n<answer>Zoey is a knave</answer>",
+    "So Zoey is a knight and Oliver is a knave.\n\nProblem 2: Ann says Bob lies.\nSo Zoey is a knave, Oliver a knight.",
+    "Question: who is what?\nZoey is a knight, Oliver is a knave.\nUser: Thanks! Is Zoey a knave?",
 ]
 REFUSED = [
     "", " ", "<answer></answer>", "<answer>knight, knave</answer>", "Answer:",
@@ -111,6 +118,13 @@ REFUSED = [
     "Zoey is a knight", "Maybe Zoey is a knight and Oliver is a knave",
     "Zoey is a knight and Oliver is a knave. This is inconsistent.", "Is Zoey a knight, Oliver a knave?",
     "Answer: not Zoey is a knight, Oliver is a knave", "Answer: Zoey is not not a knight, Oliver is a knave",
+    "Zoey is a knight, Oliver is a knave. But a knave may be meant.",
+    "Zoey is a knight, Oliver is a knave. This case fails.",
+    "Zoey is a knight, Oliver is a knave. Suppose the knight lies.", "Case 1: Zoey is a knight, Oliver is a knave.",
+    "Zoey is a knight, Oliver is a knave. Then Zoey says Oliver is a knight.",
+    "Zoey is a knight, Oliver is a knave. So the knight is impossible.", "We know who is a knight and who is a knave.",
+    "Zoey is a knight, Oliver is a knave. Who is the knight?", "Zoey is a knight. So one is a knight, one a knave.",
+    "Answer: Zoey is a knight, Oliver is a knave. Or is the knight a knave?",
 ]
 
 
@@ -140,15 +154,10 @@ def test_any_order_and_any_wording_says_the_same(order, roles, data):
         }
 
 
-@given(
-    st.lists(
-        st.sampled_from([
-            "Zoey", "Oliver", "Bob", "is", "are", "not", "a", "knight", "knaves", "and", ",", ".", ":", "<answer>",
-            "or", r"\boxed{", "}", "\n",
-        ]),
-        max_size=25,
-    )
-)
+PIECES = [*"Zoey Oliver Bob is are not a knight knaves and , . : <answer> or \\boxed{ } may </s> Question:".split(), "\n"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=25))
 def test_any_text_gets_everybody_or_nobody(words):
     found = knights_knaves.concluded(" ".join(words), NAMES, ROLES)
     assert found is None or list(found) == list(NAMES) and set(found.values()) <= set(ROLES)
@@ -358,7 +367,7 @@ def test_chains_of_the_text_are_right_and_bare_answers_slip():
 
 def test_words_are_tokens():
     pytest.importorskip("torch")
-    from rlvd_nb.models.word_models import word_reader, word_tokenizer
+    from rlvd_nb.models.checkpoints import word_reader, word_tokenizer
     tokenizer = word_tokenizer(LAB.vocabulary, LAB.starts)
     read = word_reader(tokenizer)
     for prompt, response in islice(LAB.text(0), 100):

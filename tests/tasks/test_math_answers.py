@@ -2,7 +2,7 @@ r"""Answers of mathematics as models write them: what they say, what they do not
 
 Each table holds cases of one kind of fault: (gold, what is right, what is wrong).
 """
-import json, random
+import json, random, re
 from fractions import Fraction
 
 import pytest
@@ -179,7 +179,8 @@ MENTIONS = [
     r"As \boxed{...} says.", r"As in \boxed{\ldots}", r"\boxed{answer} was asked for.", r"\boxed{\text{your answer}}",
     r"as \boxed{ANSWER}", r"into \boxed{the final answer}", r"I used \boxed 3 times.", r"the \boxed command",
     r"$\boxed$", r"in \boxed-style", r"\boxed's use", r"not \boxed{8}", r"rather than $\boxed{8}$.",
-    r"instead of \(\boxed{8}\)", r"\boxed", r"in \fbox", r"\boxed{\_\_\_}", r"a \boxed I used", r"`\boxed{}`",
+    r"instead of \(\boxed{8}\)",
+    r"\boxed", r"in \fbox", r"\boxed{\_\_\_}", r"a \boxed I used", r"`\boxed{}`",
 ]
 BARE = [
     r"\boxed 7", r"$\boxed7$", r"\(\boxed 7\)", r"\boxed 7.", r"\boxed 7, no more", "\\boxed 7\nas asked",
@@ -263,17 +264,19 @@ def test_tidying_twice_is_tidying_once(case, spelling):
 
 # Real golds
 
-def bare(answer):
-    "A gold answer without what no comparison looks at: blanks, units, degrees, names, brackets, order."
-    for gone in (r"\!", r"\$", r"^\circ", "x=", "(", ")", r"\mbox{ cm}^2", r"\text{ degrees}"):
+def bare(answer, ordered):
+    "A gold answer without what no comparison looks at: blanks, units, degrees, names, brackets, in lists the order."
+    for gone in (r"\!", r"\$", r"^\circ", "x=", "(", ")", r"\mbox{ cm}^2", r"\text{ degrees}", " "):
         answer = answer.replace(gone, "")
-    answer = answer.replace(r"\frac14", r"\frac{1}{4}").replace(" ", "")
-    return answer.replace(",", "") if answer.replace(",", "").isdigit() else ",".join(sorted(answer.split(",")))
+    if re.fullmatch(r"\d+(,\d{3})+", answer): return answer.replace(",", "")
+    listed = answer.replace(r"\frac14", r"\frac{1}{4}").split(",")
+    return listed if ordered else sorted(listed)
 
 
 def same(gold, answer):
-    "Whether two golds are the same for who sees that; a base may be left out, but not added."
-    return bare(gold) in (bare(answer), f"{bare(answer)}_9")
+    "Whether two golds are the same to who looks at them; a base may be left out, but not added."
+    ordered = gold.startswith("(")
+    return bare(gold, ordered) in (bare(answer, ordered), bare(f"{answer}_9", ordered))
 
 
 @pytest.fixture(scope="module")

@@ -137,20 +137,13 @@ def test_a_hand_solved_case():
         assert grade.verdict == RIGHT and not grade.chain
 
 
-@pytest.mark.parametrize(
-    "options, complaint",
-    [
-        (dict(lines=(1,)), "lines must be from 2 to 5"),
-        (dict(lines=(6,)), "lines must be from 2 to 5"),
-        (dict(lines=()), "lines must be from 2 to 5"),
-        (dict(text_lines=(1.0,)), "text_lines are shares of programs"),
-        (dict(depth=2), "depth: Extra inputs"),
-        (dict(patterns=(1.0, 1.0, 0.0, 0.0)), "must add up to 1, not 2"),
-        (dict(constants=1.0), "constants must be below 1"),
-        (dict(q_low=0.9), "q_low 0.9 is above q_high"),
-        (dict(hard=-1.0), "hard: Input should be greater"),
-    ],
-)
+@pytest.mark.parametrize("options, complaint", [
+    (dict(lines=(1,)), "lines must be from 2 to 5"), (dict(lines=(6,)), "lines must be from 2 to 5"),
+    (dict(lines=()), "lines must be from 2 to 5"),
+    (dict(text_lines=(1.,)), "text_lines are shares of programs"),
+    (dict(depth=2), "depth: Extra inputs"), (dict(patterns=(1., 1., 0., 0.)), "must add up to 1, not 2"),
+    (dict(constants=1.), "constants must be below 1"),
+    (dict(q_low=.9), "q_low 0.9 is above q_high"), (dict(hard=-1.), "hard: Input should be greater")])
 def test_wrong_parameters_are_refused_in_one_line(options, complaint):
     with pytest.raises(UserError, match=re.escape(complaint)) as error: task(**options)
     assert str(error.value).startswith("tracing: ") and "\n" not in str(error.value)
