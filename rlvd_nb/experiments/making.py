@@ -74,7 +74,7 @@ def train_rlvr(
     config = configured(
         GrpoConfig, "RLVR", variant=s.variant, steps=s.steps, questions=s.step_questions, group=s.group,
         learning_rate=s.learning_rate, warmup=s.warmup, temperature=s.rollout_temperature, max_tokens=s.max_tokens,
-        checkpoint=s.checkpoint, snapshots=s.snapshots, lora=s.lora, seed=s.seed, trl=s.trl,
+        checkpoint=s.checkpoint, snapshots=s.snapshots, lora=s.lora, seed=s.seed, stop=tuple(s.stop), trl=s.trl,
     )
     stop_engine()  # training needs the GPU's memory
     return train_grpo(start, run.task, train, config, s.template, s.launch)
