@@ -51,11 +51,10 @@ def walls() -> list[str]:
     return [
         bubblewrap, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session",
         "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL", "--hostname", "sandbox",
+        "--dev", "/dev", "--remount-ro", "/dev", "--size", str(SCRATCH_MB * 2**20), "--tmpfs", "/tmp", "--chdir", "/tmp",
         *show(*SYSTEM, os.path.realpath(sys.base_prefix)), "--setenv", "PYTHONPATH", folder,
         "--tmpfs", folder, *show(f"{folder}/numpy", f"{folder}/numpy.libs"), "--remount-ro", folder,
-        "--ro-bind", find_spec("rlvd_nb.tasks.sandbox_inside").origin, "/inside.py",
-        "--dev", "/dev", "--remount-ro", "/dev",
-        "--size", str(SCRATCH_MB * 2**20), "--tmpfs", "/tmp", "--chdir", "/tmp", "--remount-ro", "/",
+        "--ro-bind", find_spec("rlvd_nb.tasks.sandbox_inside").origin, "/inside.py", "--remount-ro", "/",
     ]
 
 # %% ../../nbs/api/tasks/18_sandbox.ipynb #seccomp2

@@ -62,12 +62,13 @@ def answer(
     make: callable, # what to try
 ) -> None:
     "Send what `make()` returns, or what it raises, in one line; an exception's own text may misbehave too."
-    try: reply = dict(value=pack(make()))
+    try: reply = json.dumps(dict(value=pack(make())))
     except BaseException as error:
         try: text = str(error)[:500]
         except Exception: text = ""
-        reply = dict(error="MemoryError" if isinstance(error, MemoryError) else type(error).__name__, text=text)
-    channel.write(json.dumps(reply).encode() + b"\n")
+        name = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__
+        reply = json.dumps(dict(error=name, text=text))
+    channel.write(reply.encode() + b"\n")
     channel.flush()
 
 def be_program(
