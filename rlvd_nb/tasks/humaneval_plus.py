@@ -24,9 +24,7 @@ PROMPT = (
     " needs, in one ```python block at the end.\n\n```python\n{problem}\n```\n"
 )
 
-def prompt_of(
-    problem: str, # signature and docstring
-) -> str:
+def prompt_of(problem: str) -> str:  # signature and docstring
     "What the model is asked."
     return PROMPT.format(problem=problem.strip())
 
@@ -34,9 +32,7 @@ def prompt_of(
 FENCE = re.compile(r"(?P<indent>\s*(?:(?:[-*+]|\d+[.)])\s+)*)(?P<mark>`{3,}|~{3,})(?P<tag>[^`]*)$")
 LANGUAGE = re.compile(r"[\s{.]*([\w+]++)(?!\s*=)")
 
-def language(
-    tag: str, # what stands behind a fence
-) -> str:
+def language(tag: str) -> str:  # what stands behind a fence
     "The language it names, or nothing."
     word = LANGUAGE.match(tag)
     return word[1].lower() if word else ""
@@ -48,9 +44,7 @@ def closes(
     "Whether it ends the block that is open."
     return fence["mark"].startswith(opened["mark"]) and len(fence["indent"]) < len(opened["indent"]) + 4
 
-def parts(
-    text: str, # a response
-) -> list[tuple[str | None, str]]:
+def parts(text: str) -> list[tuple[str | None, str]]:  # a response
     "Its parts outside fences, with None, and inside, with their language, in order."
     found, opened = [(None, [])], None
     for line in text.replace("\r\n", "\n").split("\n"):
@@ -64,15 +58,11 @@ def parts(
     return [(language, "\n".join(lines)) for language, lines in found]
 
 # %% ../../nbs/api/tasks/20_humaneval_plus.ipynb #parts004
-def blocks(
-    text: str, # a response
-) -> list[str]:
+def blocks(text: str) -> list[str]:  # a response
     "Its fenced blocks of Python, in order."
     return [code for tag, code in parts(text) if tag in ("", "python", "python3", "py", "py3") and code.strip()]
 
-def outside(
-    text: str, # a response
-) -> str:
+def outside(text: str) -> str:  # a response
     "What may be code outside its blocks: all where there is no block, or what precedes a first fence without a tag."
     found = parts(text)
     if not blocks(text): return "\n```\n".join(code for tag, code in found if tag is None)
@@ -85,9 +75,7 @@ CODE = re.compile(
     r"|[A-Za-z_]\w*(?::[^=\n]+)?\s*=[^=]"
 )
 
-def tree(
-    code: str, # perhaps Python
-) -> ast.Module | None:
+def tree(code: str) -> ast.Module | None:  # perhaps Python
     "Its syntax tree, or None where it has none."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -105,9 +93,7 @@ def defines(
     return found is not None and any(entry_point in names(node) for node in found.body)
 
 # %% ../../nbs/api/tasks/20_humaneval_plus.ipynb #6d655126
-def stretches(
-    text: str, # a response without fences
-) -> list[str]:
+def stretches(text: str) -> list[str]:  # a response without fences
     "The stretches of lines that look like code, in order."
     found = [[]]
     for line in text.splitlines():
@@ -116,9 +102,7 @@ def stretches(
         elif found[-1] or at_margin: found[-1].append(line)
     return ["\n".join(lines) + "\n" for lines in found if lines]
 
-def body(
-    text: str, # a response that may continue the problem
-) -> str | None:
+def body(text: str) -> str | None:  # a response that may continue the problem
     "Its indented lines, up to the first at the margin; None when it does not begin indented."
     lines = text.strip("\n").splitlines()
     if not text.strip() or not lines[0][:1].isspace(): return None
@@ -141,16 +125,12 @@ def program(
     return next((code for code in found if defines(code, entry_point)), None)
 
 # %% ../../nbs/api/tasks/20_humaneval_plus.ipynb #dfe4a180
-def checks_of(
-    row: dict, # a checked row
-) -> str:
+def checks_of(row: dict) -> str:  # a checked row
     "The trusted side: the problem's helpers, its tests, and the call."
     name = row["entry_point"]
     return f"{row['prompt']}\n\n{name} = call({name!r})\n{row['test']}\n\ncheck({name})\n"
 
-def ending(
-    outcome: Outcome, # of a program
-) -> str:
+def ending(outcome: Outcome) -> str:  # of a program
     "How it ended, in a word or two."
     if outcome.status != "failed": return outcome.status
     if outcome.why.startswith("check: "): return "fails a check"
@@ -158,9 +138,7 @@ def ending(
     return name if name.isidentifier() else outcome.why[:60]
 
 # %% ../../nbs/api/tasks/20_humaneval_plus.ipynb #48eb3016
-def row_fault(
-    row: dict, # with the columns of SCHEMA
-) -> str | None:
+def row_fault(row: dict) -> str | None:  # with the columns of SCHEMA
     "What is wrong with the code in a row, or None."
     if not defines(row["prompt"], row["entry_point"]): return f"the prompt does not define {row['entry_point']!r}"
     return None if defines(checks_of(row), "check") else "the test defines no function 'check'"
@@ -171,9 +149,7 @@ SCHEMA = Schema(
     others=("HumanEval.jsonl.gz",), fault=row_fault,
 )
 
-def plus_tests(
-    rows: list[dict], # checked rows
-) -> bool:
+def plus_tests(rows: list[dict]) -> bool:  # checked rows
     "Whether most of the tests are HumanEval+'s."
     return 2 * sum(bool(re.search(r"^\s+inputs = \[", row["test"], re.MULTILINE)) for row in rows) > len(rows)
 
@@ -190,15 +166,11 @@ TRAIN = frozenset(
     sorted((f"HumanEval/{number}" for number in range(164)), key=lambda name: digest(["humaneval_plus", name]))[:50]
 )
 
-def split_of(
-    task_id: str, # a problem's name
-) -> str:
+def split_of(task_id: str) -> str:  # a problem's name
     "Where it belongs, for ever."
     return "train" if task_id in TRAIN else "test"
 
-def make_question(
-    row: dict, # a checked row
-) -> Question:
+def make_question(row: dict) -> Question:  # a checked row
     "The question of a row."
     return Question(
         id=row["task_id"], prompt=prompt_of(row["prompt"]), gold=row["canonical_solution"],

@@ -29,9 +29,7 @@ class SandboxError(RuntimeError):
     "The sandbox itself failed; nothing is known of the program."
 
 # %% ../../nbs/api/tasks/18_sandbox.ipynb #rfsl0001
-def refusal(
-    why: str, # what is missing
-) -> UserError:
+def refusal(why: str) -> UserError:  # what is missing
     "The one line that says why nothing is run."
     return UserError(f"no sandbox here, so no program of a model is run: {why}")
 
@@ -51,7 +49,8 @@ def walls() -> list[str]:
     return [
         bubblewrap, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session",
         "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL", "--hostname", "sandbox",
-        "--dev", "/dev", "--remount-ro", "/dev", "--size", str(SCRATCH_MB * 2**20), "--tmpfs", "/tmp", "--chdir", "/tmp",
+        "--dev", "/dev", "--remount-ro", "/dev",
+        "--size", str(SCRATCH_MB * 2**20), "--tmpfs", "/tmp", "--chdir", "/tmp",
         *show(*SYSTEM, os.path.realpath(sys.base_prefix)), "--setenv", "PYTHONPATH", folder,
         "--tmpfs", folder, *show(f"{folder}/numpy", f"{folder}/numpy.libs"), "--remount-ro", folder,
         "--ro-bind", find_spec("rlvd_nb.tasks.sandbox_inside").origin, "/inside.py", "--remount-ro", "/",
@@ -65,9 +64,7 @@ FORBIDDEN = (
 ).split()
 FORKS = "fork vfork clone clone3".split()
 
-def written(
-    content: bytes, # what it will hold
-):
+def written(content: bytes):  # what it will hold
     "A file in memory, at its beginning."
     file = open(os.memfd_create("sandbox"), "w+b")
     file.write(content)
@@ -75,9 +72,7 @@ def written(
     return file
 
 @lru_cache
-def call_filter(
-    role: str, # "checker" or "program"
-) -> bytes:
+def call_filter(role: str) -> bytes:  # "checker" or "program"
     "The filter: its forbidden calls give \"operation not permitted\"."
     try: library = ctypes.CDLL("libseccomp.so.2")
     except OSError as error:
@@ -114,9 +109,7 @@ def start(
             stdin=stdin, stdout=subprocess.DEVNULL, stderr=errors,
         )
 
-def said(
-    errors, # file of a standard error, of a process that is gone
-) -> str:
+def said(errors) -> str:  # file of a standard error, of a process that is gone
     "The end of what it holds."
     errors.seek(0)
     return errors.read()[-2000:].decode("utf-8", "replace")
@@ -195,15 +188,11 @@ def how_it_ended(
 
 # %% ../../nbs/api/tasks/18_sandbox.ipynb #a2c79211
 @lru_cache(maxsize=8)
-def compiled(
-    checks: str, # trusted code
-) -> bytes:
+def compiled(checks: str) -> bytes:  # trusted code
     "The checks as the checker reads them; compiled once, not for each of hundreds of programs."
     return marshal.dumps(compile(checks, "<checks>", "exec"))
 
-def clock(
-    seconds: float, # of processor time
-) -> float:
+def clock(seconds: float) -> float:  # of processor time
     "Seconds on the clock that a program gets: enough for four on one processor."
     return 4 * seconds + 2
 

@@ -17,9 +17,7 @@ class Opaque:
     def __bool__(self): return self.truth
     def __repr__(self): return f"<{self.name}>"
 
-def pack(
-    value, # what a function returned
-):
+def pack(value):  # what a function returned
     "The value as JSON can hold it."
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == (): value = value.item()
     if value is None or isinstance(value, (bool, float, str)): return value
@@ -45,9 +43,7 @@ TAGS = NUMBERS | dict(
     opaque=lambda content: Opaque(*content),
 )
 
-def unpack(
-    value, # what JSON held
-):
+def unpack(value):  # what JSON held
     "The value again; an error that `UNREADABLE` names when nothing packs to this."
     if isinstance(value, list): return [unpack(each) for each in value]
     if not isinstance(value, dict): return value
@@ -105,16 +101,6 @@ class Program:
 
     def reply(self):
         "The value it sends, or what it raised."
-<<<<<<< HEAD
-        try: message = json.loads(receive(self.channel))
-        except (ValueError, OSError, RecursionError) as error:
-            raise Ended(f"sent what cannot be read ({type(error).__name__})") from error
-        if not isinstance(message, dict): raise Ended("sent what cannot be read")
-        if "error" in message: raise Raised(str(message["error"])[:100], str(message.get("text", ""))[:500])
-        try: return unpack(message["value"])
-        except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError) as error:
-            raise Ended(f"sent what cannot be read ({type(error).__name__})") from error
-=======
         try: line = self.channel.readline(LARGEST)
         except OSError: line = b""
         if len(line) >= LARGEST: self.end("too large a result")
@@ -125,7 +111,6 @@ class Program:
             raised = Raised(str(message["error"])[:100], str(message["text"])[:500])
         except UNREADABLE as error: self.end(f"sent what cannot be read ({type(error).__name__})")
         raise raised
->>>>>>> 485d51d (The sandbox on bubblewrap; code of a response is found in lists, between tildes and before a lone closing fence)
 
     def call(self, name: str):
         "A stand-in for its function of this name."
@@ -153,11 +138,7 @@ def check(
         if program.ended: raise program.ended
     except Ended as error: return "ended", str(error)
     except Raised as error:
-<<<<<<< HEAD
-        return ("memory" if error.args[0] == "MemoryError" else "failed"), ": ".join(filter(None, error.args))
-=======
         return "memory" if error.args[0] == "MemoryError" else "failed", ": ".join(filter(None, error.args))
->>>>>>> 485d51d (The sandbox on bubblewrap; code of a response is found in lists, between tildes and before a lone closing fence)
     except MemoryError: return "memory", "a result too large to check"
     except Exception as error: return "failed", f"check: {type(error).__name__}: {str(error)[:200]}".rstrip(": ")
     return "passed", ""
@@ -203,91 +184,16 @@ def judge(
     return verdict or json.dumps(gone).encode()
 
 # %% ../../nbs/api/tasks/19_sandbox_inside.ipynb #f5c1a005
-def be_checker(
-    control: socket.socket, # to the one who asks
-) -> None:
+def be_checker(control: socket.socket) -> None:  # to the one who asks
     "Give verdicts until the other end closes."
     import numpy # for the children
     most = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (most, most)) # a caller's own limit is not meant for all these verdicts
     control.send(b"here")
     while True:
-<<<<<<< HEAD
-        try: os.kill(-1, signal.SIGKILL)
-        except ProcessLookupError: pass  # there is nobody else
-        try:
-            while True: os.waitpid(-1, 0)
-        except ChildProcessError: return
-
-def serve_job(
-    control,   # the socket to the one who asks
-    job: dict, # seconds, wall, memory
-    text: int, # descriptor of the program's text
-    checks: int, # descriptor of the tests
-) -> dict:
-    "Run one program; what came of it."
-    ours, report = os.pipe()
-    if not (child := os.fork()):
-        code = 1
-        try:
-            control.close()
-            os.close(ours)
-            os.setsid()
-            be_checker(text, checks, report, job)
-            code = 0
-        except BaseException as error:
-            os.write(report, json.dumps(dict(status="broken", why=f"{type(error).__name__}: {error}"[:500])).encode())
-        finally: os._exit(code)
-    for each in (report, text, checks): os.close(each)
-    try: return result_of(child, ours, control, job)
-    finally:
-        sweep()
-        os.close(ours)
-
-# %% ../../nbs/api/tasks/19_sandbox_inside.ipynb #b699a0d0
-def result_of(
-    child: int, # the checker
-    ours: int,  # where it reports
-    control,    # the socket to the one who asks
-    job: dict,  # its limits
-) -> dict:
-    "The checker's report, or why there is none."
-    poll, pidfd = select.poll(), os.pidfd_open(child)
-    poll.register(pidfd, select.POLLIN)
-    poll.register(control, 0) # hang-up is always told
-    ready = {descriptor for descriptor, _ in poll.poll(1000 * job["wall"])}
-    os.close(pidfd)
-    if control.fileno() in ready: os._exit(0)
-    if not ready: return dict(status="timeout", why=f"{job['wall']:g} s on the clock")
-    _, state, used = os.wait4(child, 0)
-    if os.WIFSIGNALED(state):
-        status, why = by_signal(os.WTERMSIG(state), used, job["seconds"])
-        return dict(status="broken" if status == "failed" else status, why=f"the checker: {why}")
-    return json.loads(os.read(ours, 2**16))
-
-def serve(
-    control,   # the socket to the one who asks
-    held: int, # bytes of address space of this process
-) -> None:
-    "Serve jobs until the other end closes."
-    control.send(json.dumps(dict(ready=True)).encode())
-    while True:
-        content, descriptors, *_ = socket.recv_fds(control, 4096, 2)
-        if not content: return
-        job = json.loads(content)
-        job["memory"] = held + job["memory_mb"] * 2**20
-        control.send(json.dumps(serve_job(control, job, *descriptors)).encode())
-
-# %% ../../nbs/api/tasks/19_sandbox_inside.ipynb #e2adc221
-COMMON = (
-    "abc bisect collections copy dataclasses datetime enum functools hashlib heapq itertools math operator re"
-    " statistics string typing numpy numpy.testing".split()
-)
-=======
         limits, descriptors, *_ = socket.recv_fds(control, 4096, 2)
         if not limits: return
         control.send(judge(*descriptors, json.loads(limits)))
->>>>>>> 485d51d (The sandbox on bubblewrap; code of a response is found in lists, between tildes and before a lone closing fence)
 
 def main(
     role: str,   # "checker" or "program"

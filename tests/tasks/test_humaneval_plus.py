@@ -1,11 +1,5 @@
-<<<<<<< HEAD
-"""HumanEval+: which program a response holds, golds that are right, cheats that are wrong, files that say what is
-wrong with them."""
-import gzip, json, subprocess, sys
-=======
 """HumanEval+: which program a response holds, right golds, wrong cheats, files that say what is wrong with them."""
 import gzip, json, os, subprocess, sys, time
->>>>>>> 485d51d (The sandbox on bubblewrap; code of a response is found in lists, between tildes and before a lone closing fence)
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -158,34 +152,12 @@ PIECES = [
 
 
 @settings(max_examples=150, deadline=None)
-<<<<<<< HEAD
-@given(
-    st.lists(
-        st.sampled_from([
-            "```python\n", "```\n", "def add(xs):\n", "    return 1\n", "text\n", "(", "'''", "\\", "\0", "import x\n",
-            "  ", "@", "\ud800",
-        ]),
-        max_size=12,
-    ).map("".join)
-)
-=======
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
->>>>>>> 485d51d (The sandbox on bubblewrap; code of a response is found in lists, between tildes and before a lone closing fence)
 def test_any_text_gives_a_program_that_defines_or_none(text):
     found = program(PROBLEM, "add", text)
     assert found is None or defines(found, "add")
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize(
-    "text",
-    [
-        "(" * 40_000, "-" * 40_000 + "1", "x" + ".a" * 20_000, "[" * 150 + "]" * 150, "`" * 40_000, "```\n" * 10_000,
-        "1+" * 20_000 + "1", "def add(xs):\n" + " " * 40_000,
-    ],
-)
-def test_deep_text_does_not_end_the_process(text): assert program(PROBLEM, "add", text) is None or True
-=======
 DEEP = [
     "(" * 40_000, "-" * 40_000 + "1", "x" + ".a" * 20_000, "[" * 150 + "]" * 150, "`" * 40_000, "```\n" * 10_000,
     "1+" * 20_000 + "1", "def add(xs):\n" + " " * 40_000, "- " * 20_000, "1" * 40_000 + "```",
@@ -198,7 +170,6 @@ def test_deep_text_does_not_end_the_process(text):
     begun = time.process_time()
     found = program(PROBLEM, "add", text)
     assert (found is None or defines(found, "add")) and time.process_time() - begun < 5
->>>>>>> 485d51d (The sandbox on bubblewrap; code of a response is found in lists, between tildes and before a lone closing fence)
 
 
 @given(st.text("`p\n y", max_size=30), st.text("ab \n", max_size=10))

@@ -1,14 +1,8 @@
-<<<<<<< HEAD
-"""Programs that loop, hoard, fork, cheat or reach out: what becomes of each, that nothing stays behind, and that
-without walls nothing is run."""
-import json, os, subprocess, sys, time
-=======
 """Programs that loop, hoard, fork, cheat or reach out: what becomes of each, and that nothing stays behind.
 
 Nothing is skipped: where bubblewrap is missing, every test of a program fails with the line that says how to get it.
 """
 import json, os, shutil, socket, subprocess, sys, threading, time
->>>>>>> 485d51d (The sandbox on bubblewrap; code of a response is found in lists, between tildes and before a lone closing fence)
 from pathlib import Path
 from textwrap import dedent
 
@@ -492,15 +486,6 @@ def refused(tmp_path, *before, **environment):
     return said.stdout
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize(
-    "limits",
-    [
-        dict(seconds=0), dict(seconds=-1), dict(memory_mb=0), dict(wall=0), dict(seconds=float("nan")),
-        dict(seconds=10**7),
-    ],
-)
-=======
 def test_without_bubblewrap_nothing_is_run(tmp_path):
     said = refused(tmp_path, PATH="/nowhere")
     for how in ("apt-get install", "dnf install", "conda install -c conda-forge"): assert f"{how} bubblewrap" in said
@@ -515,7 +500,6 @@ def test_without_permission_nothing_is_run(tmp_path):
 @pytest.mark.parametrize("limits", [
     dict(seconds=0), dict(seconds=-1), dict(memory_mb=0), dict(wall=0), dict(seconds=float("nan")), dict(seconds=10**7)
 ])
->>>>>>> 485d51d (The sandbox on bubblewrap; code of a response is found in lists, between tildes and before a lone closing fence)
 def test_limits_that_are_none(limits):
     with pytest.raises(UserError, match=f"{next(iter(limits))} must be above 0 and below a million"):
         run_python("", **limits)
