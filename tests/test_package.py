@@ -41,6 +41,12 @@ def test_environment_agrees_with_the_lock():
     assert {name: lock()[name] for name in pins} == pins
 
 
+def test_bubblewrap_comes_with_every_way_to_an_environment():
+    "It is no Python package: conda has it, CI installs it, and a machine without it is told how."
+    assert "bubblewrap" in yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert "bubblewrap" in (ROOT / ".ci" / "run").read_text()
+
+
 def test_version_stands_in_one_place():
     import rlvd_nb
     settings = (ROOT / "settings.ini").read_text()

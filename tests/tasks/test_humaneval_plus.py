@@ -1,6 +1,5 @@
-"""HumanEval+: which program a response holds, golds that are right, cheats that are wrong, files that say what is
-wrong with them."""
-import gzip, json, subprocess, sys
+"""HumanEval+: which program a response holds, right golds, wrong cheats, files that say what is wrong with them."""
+import gzip, json, os, subprocess, sys, time
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -9,11 +8,11 @@ from conftest import DATA, ROOT
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.base import ERROR, RIGHT, UNPARSED, WRONG, check_disjoint, load_task
 from rlvd_nb.tasks.grading import check_golds, grade_pairs, verdict_counts
-from rlvd_nb.tasks.humaneval_plus import LONGEST, TRAIN, HumanEvalPlus, blocks, defines, load_rows, program, split_of
-from rlvd_nb.tasks.sandbox import available
+from rlvd_nb.tasks.humaneval_plus import (
+    LONGEST, TRAIN, HumanEvalPlus, blocks, defines, load_rows, parts, program, split_of,
+)
 from rlvd_nb.tasks import humaneval_plus
 
-HERE, WHY = available()
 PROBLEM = (
     'from typing import List\n\ndef helper(x): return x + 1\n\n\ndef add(xs: List[int]) -> int:\n    """ Add them.\n   '
     ' >>> add([1, 2])\n    3\n    """\n'
@@ -52,19 +51,9 @@ def one_line(call):
     return str(caught.value)
 
 
-def need_walls(path):
-    "Where there is no sandbox the task is refused in one line; nothing further can be tested there."
-    if HERE: return
-    assert "no sandbox here, so no program of a model is run" in one_line(
-        lambda: load_task("humaneval_plus", path=path)
-    )
-    pytest.skip(f"refused as it must be: {WHY}")
-
-
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
     path = write(tmp_path_factory.mktemp("humaneval") / "few.jsonl.gz", [row(i) for i in range(4)])
-    need_walls(path)
     return load_task("humaneval_plus", path=path, seconds=1)
 
 
@@ -90,73 +79,124 @@ HOLDS = [
     "    # add\n\n    total = 0\n    for x in xs:\n        total += x\n    return total\n",
     "    return sum(xs)\n\ndef add(xs): return 0",
 ]
+LONG = "def add(xs):\n    total = 0\n\n    for x in xs:\n        total += x\n    return total"
+DOCUMENTED = LONG.replace("total = 0", '"""Add.\n    ```python\n    add([1])\n    ```\n    """\n    total = 0')
+IN_LIST = lambda code: code.replace("\n", "\n   ")
+FENCED = {
+    "a lone closing fence": f"{LONG}\n```",
+    "and prose": f"{LONG}\n```\nThis adds them.",
+    "and an example": f"{LONG}\n```\nUse it:\n```python\nprint(add([1]))\n```",
+    "and an example without a tag": f"{LONG}\n```\nUse it:\n```\nprint(add([1]))\n```\n",
+    "and prose before": f"Here it is:\n\n{LONG}\n```\n",
+    "a lone closing fence of a body": "    return sum(xs)\n```\n\nThis adds them.",
+    "tildes at the end": f"{LONG}\n~~~",
+    "in a list": IN_LIST(f"1. So:\n\n```python\n{LONG}\n```") + "\n2. Done.",
+    "on a list's line": "- " + f"```python\n{LONG}\n```".replace("\n", "\n  "),
+    "in a list in a list": "1. So\n    * " + f"```python\n{LONG}\n```".replace("\n", "\n      "),
+    "indented by tabs": "* So:\n\t" + f"```python\n{LONG}\n```".replace("\n", "\n\t"),
+    "a body in a list": IN_LIST("1. So:\n```python\n    return sum(xs)\n```"),
+    "a fence in, its code not": f"  ```python\n{LONG}\n  ```",
+    "code in, its fence not": "```python\n    " + LONG.replace("\n", "\n    ") + "\n```",
+    "tildes": f"~~~python\n{LONG}\n~~~",
+    "four": f"````python\n# ```\n{LONG}\n````\n",
+    "four that close three": f"```python\n{LONG}\n````\nprint(",
+    "capitals": f"```Python\n{LONG}\n```",
+    "a space": f"``` python3\n{LONG}\n```",
+    "an attribute": f'```python title="add.py" {{1,2}}\n{LONG}\n```',
+    "only an attribute": f'```title="add.py"\n{LONG}\n```',
+    "braces": f"```{{.python .numberLines}}\n{LONG}\n```",
+    "a file": f"```python:add.py\n{LONG}\n```",
+    "never closed": f"So:\n```python\n{LONG}\n",
+    "never closed, then another": f"```python\nimport math\n```python\n{LONG}\n```",
+    "never closed, without a tag": f"So:\n```\n{LONG}",
+    "the second of three": f"```python\nimport math\n```\n```python\n{LONG}\n```\n```python\nadd([1])\n```",
+    "the last of two": f"```python\ndef add(xs): return 0\n```\nBetter:\n~~~\n{LONG}\n~~~",
+    "after a command": f"```sh\npip install numpy\n```\n{LONG}",
+    "a docstring with fences": f"```python\n{DOCUMENTED}\n```",
+    "in a list, a docstring with fences": IN_LIST(f"1. So:\n```python\n{DOCUMENTED}\n```"),
+    "ends of lines": f"- So:\n  ```python\n{LONG}\n  ```\n".replace("\n", "\r\n"),
+}
 HOLDS_NONE = [
     "", " ", "\n", "The sum.", "return sum(xs)", BLOCK.format("def add(xs)\n  return 1"),
     BLOCK.format("def sub(xs): return 1"), BLOCK.format("def add(xs):\n    return (sum("),
     BLOCK.format("class S:\n    def add(self, xs): return sum(xs)"), "```java\nint add(int[] xs) { return 0; }\n```\n",
     "\treturn sum(xs)", BLOCK.format(""), "    return (sum(", "def add(", BLOCK.format(GOOD + "\n#" + "x" * LONGEST),
-    "def add(xs): pass\0",
+    "def add(xs): pass\0", f"```text\n{GOOD}\n```", "```ruby\ndef add(xs)\n  xs.sum\nend\n```",
+    "Call ```add(xs)``` with a list.", "```", "```\n```", "~~~\n\n~~~",
 ]
 
 
-@pytest.mark.parametrize("number", range(len(HOLDS)))
-def test_program_is_found(number):
+@pytest.mark.parametrize("text", HOLDS + list(FENCED.values()), ids=[*range(len(HOLDS)), *FENCED])
+def test_program_is_found(text):
     space = {}
-    exec(program(PROBLEM, "add", HOLDS[number]), space)
+    exec(program(PROBLEM, "add", text), space)
     assert space["add"]([1, 2, 4]) == 7
+
+
+def test_parts():
+    assert parts("a\n```py\nb\n\n```\nc") == [(None, "a"), ("py", "b\n"), (None, "c")]
+    assert parts("1. a\n   ```\n   b\n    c\n```\n") == [(None, "1. a"), ("", "b\n c"), (None, "")]
+    assert parts("```\n~~~\n````\nx") == [(None, ""), ("", "~~~"), (None, "x")]
+    assert parts("````\n```\n````") == [(None, ""), ("", "```"), (None, "")]
+    assert parts("``` a`b\n") == [(None, "``` a`b\n")]
 
 
 @pytest.mark.parametrize("number", range(len(HOLDS_NONE)))
 def test_no_program_is_found(number): assert program(PROBLEM, "add", HOLDS_NONE[number]) is None
 
 
+PIECES = [
+    "```python\n", "```\n", "~~~ py\n", "  ```\n", "- ", "def add(xs):\n", "    return 1\n", "text\n", "(", "'''",
+    "\\", "\0", "import x\n", "  ", "@", "\ud800",
+]
+
+
 @settings(max_examples=150, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from([
-            "```python\n", "```\n", "def add(xs):\n", "    return 1\n", "text\n", "(", "'''", "\\", "\0", "import x\n",
-            "  ", "@", "\ud800",
-        ]),
-        max_size=12,
-    ).map("".join)
-)
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_any_text_gives_a_program_that_defines_or_none(text):
     found = program(PROBLEM, "add", text)
     assert found is None or defines(found, "add")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "(" * 40_000, "-" * 40_000 + "1", "x" + ".a" * 20_000, "[" * 150 + "]" * 150, "`" * 40_000, "```\n" * 10_000,
-        "1+" * 20_000 + "1", "def add(xs):\n" + " " * 40_000,
-    ],
-)
-def test_deep_text_does_not_end_the_process(text): assert program(PROBLEM, "add", text) is None or True
+DEEP = [
+    "(" * 40_000, "-" * 40_000 + "1", "x" + ".a" * 20_000, "[" * 150 + "]" * 150, "`" * 40_000, "```\n" * 10_000,
+    "1+" * 20_000 + "1", "def add(xs):\n" + " " * 40_000, "- " * 20_000, "1" * 40_000 + "```",
+    "```" + "a" * 40_000 + " =",
+]
+
+
+@pytest.mark.parametrize("text", DEEP, ids=range(len(DEEP)))
+def test_deep_text_does_not_end_the_process(text):
+    begun = time.process_time()
+    found = program(PROBLEM, "add", text)
+    assert (found is None or defines(found, "add")) and time.process_time() - begun < 5
 
 
 @given(st.text("`p\n y", max_size=30), st.text("ab \n", max_size=10))
 def test_what_is_said_around_blocks_is_not_work(before, after):
-    before, after = before.replace("```", ""), after
-    assert HumanEvalPlus.key(None, before + "\n" + BLOCK.format(GOOD) + "\n" + after) == HumanEvalPlus.key(
-        None, BLOCK.format(GOOD)
-    )
+    text = before.replace("```", "") + "\n" + BLOCK.format(GOOD) + "\n" + after
+    assert HumanEvalPlus.key(None, text) == HumanEvalPlus.key(None, BLOCK.format(GOOD))
 
 
 # The verdict
 
+ANY = """
+class Any(float):
+    __eq__ = lambda *a: True
+    __ne__ = lambda *a: False
+    __sub__ = lambda *a: 0
+def add(xs): return Any()
+"""
 CHEATS = {
     "import os\nos._exit(0)\n" + GOOD.replace("sum(xs)", "0"): "ended before its checks did",
     "def add(xs): raise SystemExit(0)": "SystemExit",
     "def add(xs): return 0": "fails a check",
     "def add(xs): return None": "fails a check",
-    "class Any(float):\n    __eq__ = lambda *a: True\n    __ne__ = lambda *a: False\n    __sub__ = lambda *a: 0\ndef add(xs): return Any()": (
-        "fails a check"
-    ),
+    ANY: "fails a check",
     "def check(c): pass\nassertion = check\ndef add(xs): return 0": "fails a check",
     "def add(xs):\n    while True: pass": "timeout",
     "def add(xs): return bytearray(10 ** 10)": "memory",
-    "import os\ndef add(xs):\n    while True: os.fork()": "BlockingIOError",
+    "import os\ndef add(xs):\n    while True: os.fork()": "PermissionError",
     "import socket\ndef add(xs): return socket.socket()": "PermissionError",
     "def add(xs): open('/etc/passwd', 'w')": "OSError",
     "import os\ndef add(xs): return os.environ['HOME']": "KeyError",
@@ -203,22 +243,22 @@ def test_a_pool_gives_long_judgements_their_time(few):
 
 
 def test_real_golds_are_right(data):
-    "All 164 of HumanEval, and none is right when its body is left out."
+    "All 164 of HumanEval, some also as bare continuations, and none is right when its body is left out."
     path = data / "HumanEval.jsonl.gz"
     if not path.is_file(): pytest.skip("no HumanEval.jsonl.gz")
-    need_walls(path)
     task = load_task("humaneval_plus", path=path)
     kept, left_out = check_golds(task, task.all_questions)
     assert len(kept) == 164 and not left_out
     assert task.source()["tests"] == "HumanEval (weaker than HumanEval+)" and len(task.source()["sha256"]) == 64
     assert (len(task.questions("train")), len(task.questions("test"))) == (50, 114)
     check_disjoint(task.questions("train"), task.questions("test"))
-    some = task.all_questions[::8]
-    bare = [(question, task.problems[question.id]["canonical_solution"]) for question in some]
-    stubs = [(question, BLOCK.format(task.problems[question.id]["prompt"] + "    return None")) for question in some]
-    assert verdict_counts(grade_pairs(task, bare + stubs)) == dict(
-        right=len(some), wrong=len(some), unparsed=0, error=0
-    )
+    bare = [(question, task.problems[question.id]["canonical_solution"]) for question in task.all_questions[::8]]
+    stubs = [
+        (question, BLOCK.format(task.problems[question.id]["prompt"] + "    return None"))
+        for question in task.all_questions
+    ]
+    grades = verdict_counts(grade_pairs(task, bare + stubs))
+    assert grades == dict(right=len(bare), wrong=164, unparsed=0, error=0)
 
 
 # The file
@@ -266,16 +306,16 @@ def test_options():
     assert "max_tokens must be a whole number" in one_line(lambda: load_task("humaneval_plus", max_tokens=0))
 
 
-def test_without_permission_the_task_is_refused(tmp_path):
+def test_without_bubblewrap_the_task_is_refused(tmp_path):
     code = (
-        "from rlvd_nb.sandbox_inside import forbid; forbid()\nfrom rlvd_nb.tasks.base import"
-        f" load_task\nload_task('humaneval_plus', path={str(write(tmp_path / 'a.jsonl', [row()]))!r})"
+        "from rlvd_nb.tasks.base import load_task\n"
+        f"load_task('humaneval_plus', path={str(write(tmp_path / 'a.jsonl', [row()]))!r})"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert (
-        said.returncode == 1
-        and "UserError: no sandbox here, so no program of a model is run" in said.stderr.splitlines()[-1]
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=os.environ | dict(PATH="/nowhere")
     )
+    last = said.stderr.splitlines()[-1]
+    assert said.returncode == 1 and "no program of a model is run: bubblewrap is missing" in last
 
 
 def test_split_is_for_ever():
