@@ -17,7 +17,7 @@ from scipy import stats
 
 from ..core.errors import UserError
 from ..stats.comparison import holm, mcnemar, paired_difference, seed_effect
-from ..stats.estimators import clopper_pearson
+from ..stats.estimators import MIN_QUESTIONS, clopper_pearson
 from .published import quoted, reanalysed
 from .sentences import minus
 
@@ -31,7 +31,7 @@ class ClaimEffect:
     p: float     # two-sided p against the threshold
     se: float    # standard error
 
-ABSENT = ClaimEffect(*(np.nan,) * 5) # fewer than two questions to measure on
+ABSENT = ClaimEffect(*(np.nan,) * 5) # too few questions to measure on
 
 def _interval_test(before, after, threshold: float, seed: int) -> ClaimEffect:
     "Paired difference, t interval, sign-flip p against the threshold."
@@ -109,8 +109,9 @@ def effect_of(
     seed: int = 0, # of the permutations
 ) -> ClaimEffect:
     "Effect in one training seed's evidence; of several pairs the one that is weakest for the claim."
-    found = [_against(claim, *pair, seed) for pair in claim.pairs(evidence) if min(map(len, pair)) > 1]
-    return min(found, key=lambda effect: margins(claim, effect.low, effect.high)[0], default=ABSENT)
+    found = [_against(claim, *pair, seed) for pair in claim.pairs(evidence) if min(map(len, pair)) >= MIN_QUESTIONS]
+    least = lambda effect: np.nan_to_num(margins(claim, effect.low, effect.high)[0], nan=-np.inf)
+    return min(found, key=least, default=ABSENT)
 
 # %% ../../nbs/api/paper/06_judge.ipynb #25b0c10b
 POWER_80 = 2.8 # standard errors: 1.96 for the two-sided 5 %, 0.84 for 80 % power
@@ -182,7 +183,7 @@ def findings(
 def _note(claim: Claim, finding: Finding | None, found: str) -> str:
     "What a reader must know about a verdict."
     if finding is None: return f"needs section {claim.needs}"
-    if found == "not run": return "fewer than two questions to measure it on"
+    if found == "not run": return f"fewer than {MIN_QUESTIONS} questions to measure it on, or none that differ"
     parts = (
         [f"an effect {POWER_80 * _se(finding):.2g} {claim.unit} from the threshold would have been seen (80 % power)"]
         if found == "inconclusive"

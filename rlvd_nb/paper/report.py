@@ -121,13 +121,17 @@ def run_section(
 
 # %% ../../nbs/api/paper/10_report.ipynb #2a8481b8
 CSS = """
-body { font: 16px/1.55 Georgia, 'Times New Roman', serif; color: var(--ink); max-width: 56rem; margin: 2rem auto; padding: 0 1.2rem; }
+body { font: 16px/1.55 Georgia, 'Times New Roman', serif; color: var(--ink); }
+body { max-width: 56rem; margin: 2rem auto; padding: 0 1.2rem; }
 nav { font-size: .9rem; border-bottom: 1px solid var(--rule); padding-bottom: .8rem; } nav a { margin-right: 1rem; }
 h1 { font-size: 1.7rem; margin-top: 3rem; } h2 { font-size: 1.25rem; margin-top: 2rem; } a { color: var(--link); }
 a.anchor-link, .prompt, .jp-InputPrompt, .jp-OutputPrompt { display: none; }
-pre { font-size: .78rem; line-height: 1.4; overflow-x: auto; } .highlight, .input_area { background: var(--ground); padding: .1rem .7rem; }
-table { border: 0; border-collapse: collapse; font: .78rem/1.4 Helvetica, Arial, sans-serif; display: block; overflow-x: auto; margin: .6rem 0; }
-th, td { padding: .2rem .6rem; text-align: left; border: 0; border-bottom: 1px solid var(--rule); } img { max-width: 100%; height: auto; }
+pre { font-size: .78rem; line-height: 1.4; overflow-x: auto; }
+.highlight, .input_area { background: var(--ground); padding: .1rem .7rem; }
+table { border: 0; border-collapse: collapse; font: .78rem/1.4 Helvetica, Arial, sans-serif; }
+table { display: block; overflow-x: auto; margin: .6rem 0; }
+th, td { padding: .2rem .6rem; text-align: left; border: 0; border-bottom: 1px solid var(--rule); }
+img { max-width: 100%; height: auto; }
 blockquote { border-left: 3px solid var(--rule); margin-left: 0; padding-left: 1rem; color: var(--quiet); }
 """
 
@@ -153,7 +157,8 @@ def write_report(
     bodies = "".join(f'<section id="s{path.stem[:2]}">{body}</section>' for path, body in sections.items())
     made = html.escape(", ".join(f"{name} {version}" for name, version in versions().items()))
     page = (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f"<title>{html.escape(title)}</title><style>{PAGE}{CSS}{HtmlFormatter().get_style_defs('.highlight')}</style>"
+            f"<title>{html.escape(title)}</title>"
+            f"<style>{PAGE}{CSS}{HtmlFormatter().get_style_defs('.highlight')}</style>"
             f"<body><nav>{links}</nav>{bodies}<footer><p><small>Made by {made}.</small></p></footer></body></html>")
     return write_text(folder / "index.html", page)
 
@@ -327,9 +332,13 @@ def say(
 
 @app.command()
 def grade(
-    file: Annotated[Path, typer.Argument(help="Responses with question (or question_id), gold, response: JSONL, JSONL.gz or Parquet.")],
+    file: Annotated[Path, typer.Argument(
+        help="Responses with question (or question_id), gold, response: JSONL, JSONL.gz or Parquet."
+    )],
     out: Annotated[Path, typer.Option(help="For the same rows with verdict, answer and grader.")],
-    task: Annotated[str, typer.Option(help="Who judges; a column task, where there is one, wins. math500 judges any mathematics by the row's gold.")] = "math500",
+    task: Annotated[str, typer.Option(
+        help="Who judges; a column task, where there is one, wins. math500 judges any mathematics by the row's gold."
+    )] = "math500",
     force: Force = False,
 ):
     "Grade responses from elsewhere: rlvd grade responses.jsonl --out graded.jsonl"
@@ -338,12 +347,16 @@ def grade(
 
 @app.command()
 def passk(
-    file: Annotated[Path, typer.Argument(help="Graded samples with question_id (or question) and verdict (or right, or correct), perhaps model.")],
-    k: Annotated[Optional[str], typer.Option(help="Values of k with commas between; powers of two up to the fewest samples if not given.")] = None,
+    file: Annotated[Path, typer.Argument(
+        help="Graded samples with question_id (or question) and verdict (or right, or correct), perhaps model."
+    )],
+    k: Annotated[Optional[str], typer.Option(
+        help="Values of k with commas between; powers of two up to the fewest samples if not given."
+    )] = None,
     out: Annotated[Optional[Path], typer.Option(help="For the table as CSV.")] = None,
     force: Force = False,
 ):
-    "Estimate pass@k with simultaneous 95 % bands: rlvd passk graded.jsonl --k 1,4,16 --out table.csv"
+    "Estimate accuracy and pass@k with 95 % intervals and bands: rlvd passk graded.jsonl --k 1,4,16 --out table.csv"
     from rlvd_nb.paper.section import readable
     from rlvd_nb.paper.commands import passk_file
     table, notes = passk_file(file, k, out, force)
@@ -362,9 +375,13 @@ def sample(
     top_k: Annotated[int, typer.Option(help="Keep the k most likely tokens; 0 keeps all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Keep the smallest set of tokens with this probability.")] = 1.0,
     max_tokens: Annotated[int, typer.Option(help="Of a response; 0 for what the task says it needs.")] = 0,
-    template: Annotated[str, typer.Option(help="What the model reads around the question: question, chat, qwen-math or r1.")] = "question",
+    template: Annotated[str, typer.Option(
+        help="What the model reads around the question: question, chat, qwen-math or r1."
+    )] = "question",
     seed: Annotated[int, typer.Option(help="Of the run.")] = 0,
-    engine: Annotated[str, typer.Option(help="Who samples: transformers, vllm, or auto, which takes vLLM where it can run.")] = "auto",
+    engine: Annotated[str, typer.Option(
+        help="Who samples: transformers, vllm, or auto, which takes vLLM where it can run."
+    )] = "auto",
     force: Force = False,
 ):
     "Sample and grade a model's responses: rlvd sample --model DIR --task math500 --out samples.jsonl"
@@ -378,7 +395,9 @@ def quality(
     file: Annotated[Path, typer.Argument(help="Responses, JSONL or Parquet, with the columns question and response.")],
     model: Annotated[str, typer.Option(help="The student: a folder or a hub id.")],
     out: Annotated[Path, typer.Option(help="For the same rows with the indicators: .jsonl, .jsonl.gz or .parquet.")],
-    template: Annotated[str, typer.Option(help="What the student reads around a question: question, chat, qwen-math or r1.")] = "question",
+    template: Annotated[str, typer.Option(
+        help="What the student reads around a question: question, chat, qwen-math or r1."
+    )] = "question",
     force: Force = False,
 ):
     "What a file's responses may be worth to a student: rlvd quality FILE --model DIR --out FILE"
@@ -393,11 +412,13 @@ def compare(
     a: Annotated[Path, typer.Argument(help="Graded samples of the first model, JSONL or Parquet.")],
     b: Annotated[Path, typer.Argument(help="Graded samples of the second, on the same questions.")],
     out: Annotated[Path, typer.Option(help="A folder for the page and its JSON.")] = Path("comparison"),
+    force: Force = False,
 ):
     "Compare two files of graded samples, with tests, bands and a null: rlvd compare a.jsonl b.jsonl"
-    from rlvd_nb.paper.compare import compare_files
-    compare_files(a, b, out)
-    typer.echo(f"the comparison is in {out}")
+    from rlvd_nb.paper.compare import as_table, compare_files
+    found = compare_files(a, b, out, force=force)
+    for table in ("models", "differences"): typer.echo(as_table(found[table]).to_string(index=False) + "\n")
+    say([*found["said"], f"the comparison is in {out}"])
 
 # %% ../../nbs/api/paper/10_report.ipynb #f243a149
 UsageError = typer.BadParameter.__base__ # typer's own class for an unknown command or option, which it does not export

@@ -17,6 +17,7 @@ import pandas as pd
 from ..core.artifacts import checksum, disk_errors, write_json, write_text
 from ..core.paths import figures_dir, root
 from ..core.seeds import digest
+from ..stats.estimators import MIN_QUESTIONS, interval_text
 from ..experiments.run import begin_run
 from .palette import save_figure
 from .sentences import bullets
@@ -45,12 +46,13 @@ def readable(
     table: pd.DataFrame, # with columns value (or difference), low, high
 ) -> pd.DataFrame:
     "The table for reading: intervals in brackets behind their value, p-values short, floats to three places."
-    shown = table.copy()
+    shown = _floored(table)
     for name, low, high in INTERVALS:
         if {name, low, high} <= set(shown):
+            few = _too_few(table)
             shown[name] = [
-                "" if pd.isna(v) else f"{v:.3f}" if pd.isna(l) else f"{v:.3f} [{l:.3f}, {h:.3f}]"
-                for v, l, h in zip(shown[name], shown[low], shown[high])
+                "" if pd.isna(v) else f"{v:.3f} {interval_text(l, h)}" if said or not pd.isna(l) else f"{v:.3f}"
+                for v, l, h, said in zip(shown[name], shown[low], shown[high], few)
             ]
             shown = shown.drop(columns=[low, high])
     floats = [column for column in shown if pd.api.types.is_float_dtype(shown[column])]
@@ -61,6 +63,19 @@ def readable(
     )
     shown = shown.assign(**{column: shown[column].map(short(column)) for column in floats})
     return shown.astype(object).where(shown.notna(), "")
+
+def _too_few(table: pd.DataFrame) -> pd.Series:
+    "Whether a row rests on too few questions for an interval, as far as the table says how many."
+    counted = "questions" in table and pd.api.types.is_numeric_dtype(table["questions"])
+    return table["questions"] < MIN_QUESTIONS if counted else pd.Series(False, table.index)
+
+def _floored(table: pd.DataFrame) -> pd.DataFrame:
+    "The table with ≤ before a p that could not have been smaller in its simulation, and without that floor."
+    shown = table.drop(columns="p_floor", errors="ignore")
+    if not {"p", "p_floor"} <= set(table): return shown
+    least = table["p"] <= table["p_floor"]
+    mark = lambda p: [f"{'≤ ' if at else ''}{x:.2g}" if pd.notna(x) else "" for x, at in zip(p, least)]
+    return shown.assign(**{name: mark(table[name]) for name in ("p", "p_holm") if name in table})
 
 # %% ../../nbs/api/paper/04_section.ipynb #3791cc73
 class PassingBars(io.TextIOBase):

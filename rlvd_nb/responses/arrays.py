@@ -18,7 +18,7 @@ import pandas as pd
 from ..core.artifacts import replacing
 from ..core.errors import UserError
 from ..tasks.base import ERROR, RIGHT, Question
-from ..stats.estimators import answer_entropy, maj_at_k, mean_interval
+from ..stats.estimators import answer_entropy, maj_at_k, share_interval
 
 # %% ../../nbs/api/responses/01_arrays.ipynb #7b191412
 ARRAYS = ("right", "verified", "answers", "gold", "tokens") # of a Responses
@@ -156,7 +156,7 @@ def faults(
 # %% ../../nbs/api/responses/01_arrays.ipynb #b66c46e8
 def chain_validity(
     models: dict[str, pd.DataFrame], # graded rows by name, with chain and fault
-    seed: int = 0,                   # of the bootstrap
+    seed: int = 0,                   # not used: the interval of a share draws nothing
 ) -> pd.DataFrame:
     "A row a model and quantity, mean over questions with its 95 % interval; no rows where steps cannot be checked."
     found = []
@@ -169,8 +169,8 @@ def chain_validity(
             "a step not asked for or missing (plan)": ((rows["fault"] == "plan").fillna(False), right | True),
         }
         for quantity, (holds, among) in shares.items():
-            value = mean_interval(
-                holds[among].astype(float).groupby(rows.loc[among, "question_id"]).mean().to_numpy(), seed=seed
+            value = share_interval(
+                holds[among].astype(float).groupby(rows.loc[among, "question_id"]).mean().to_numpy()
             )
             found.append(
                 dict(

@@ -16,7 +16,7 @@ import pandas as pd
 from ..stats.comparison import (
     FINE_BINS, PAPER_BINS, Comparison, Transitions, bin_edges, bin_labels, bin_of, change_by_bin, compare_counts, holm,
     mcnemar, paired_difference, transitions)
-from ..stats.estimators import Estimate, guess_pass_at_k, marginal_guess, mean_interval, wilson
+from ..stats.estimators import Estimate, guess_pass_at_k, marginal_guess, mean_interval, share_interval
 from .arrays import Responses, entropies
 
 # %% ../../nbs/api/responses/02_evaluation.ipynb #f814e94c
@@ -33,16 +33,11 @@ def measures(
     return found
 
 def estimate(
-    values: np.ndarray, # one a question
+    values: np.ndarray, # one a question, between 0 and 1
     label: str,         # what they are
-    seed: int = 0,      # of the bootstrap
 ) -> Estimate:
-    "Mean with a 95 % interval: Wilson's for shares of questions, a bootstrap over questions otherwise."
-    if set(np.unique(values)) <= {0., 1.}:
-        low, high = wilson(int(values.sum()), len(values))
-        return Estimate(float(values.mean()), float(low), float(high), len(values), label)
-    found = mean_interval(values, seed=seed)
-    return Estimate(found.value, found.low, found.high, found.n, label)
+    "Mean of shares with its 95 % interval: the same for accuracy as for pass@1, which is the same quantity."
+    return share_interval(values, label=label)
 
 # %% ../../nbs/api/responses/02_evaluation.ipynb #ed3644ca
 def guess_baseline(
@@ -53,17 +48,16 @@ def guess_baseline(
 
 def summary(
     models: dict[str, Responses], # by name
-    seed: int = 0,                # of the bootstrap
+    seed: int = 0,                # not used: the interval of a share draws nothing
 ) -> pd.DataFrame:
     "A row a model and measure: value with its 95 % interval (Table 3 of paper A, with what it lacks)."
     rows = []
     for name, responses in models.items():
         found = measures(responses) | {f"guess pass@{responses.n}": guess_baseline(responses)}
-        rows += [dict(model=name, measure=label, **_interval(values, label, seed)) for label, values in found.items()]
+        rows += [dict(model=name, measure=label, **_interval(estimate(each, label))) for label, each in found.items()]
     return pd.DataFrame(rows)
 
-def _interval(values, label, seed) -> dict:
-    found = estimate(values, label, seed)
+def _interval(found: Estimate) -> dict:
     return dict(value=found.value, low=found.low, high=found.high, questions=found.n)
 
 # %% ../../nbs/api/responses/02_evaluation.ipynb #7eebb0e5
@@ -75,12 +69,13 @@ def differences(
     "A row a measure: paired difference, interval, test, p, and p after Holm (accuracy, named in advance, apart)."
     before, after, rows = measures(base), measures(other), []
     for label in before:
-        found, share = paired_difference(before[label], after[label], seed=seed), "pass@" in label
+        found, share = paired_difference(before[label], after[label], seed=seed, share=True), "pass@" in label
         moved = mcnemar(before[label], after[label]) if share else None
         rows.append(
             dict(
                 measure=label, difference=found.value, low=found.low, high=found.high,
                 test="McNemar" if share else "sign flip", p=moved.p if share else found.p_sign_flip,
+                p_floor=0.0 if share else found.p_floor, questions=found.n,
                 gained=moved.gained if share else pd.NA, lost=moved.lost if share else pd.NA,
             )
         )
@@ -101,7 +96,7 @@ def entropy_by_bin(
         values = entropies(responses)
         for i, label in enumerate(labels):
             if inside := (bins == i).sum():
-                rows.append(dict(model=name, bin=label, **_interval(values[bins == i], label, seed)))
+                rows.append(dict(model=name, bin=label, **_interval(mean_interval(values[bins == i], seed=seed))))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/api/responses/02_evaluation.ipynb #00da2004

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
-from ..core.tables import read_table
+from ..core.tables import as_text, read_table
 from ..tasks.base import RIGHT, Question
 
 # %% ../../nbs/api/responses/06_lessons.ipynb #d3cf769f
@@ -136,7 +136,8 @@ def read_teacher(
             f" {', '.join(map(str, table.columns))}"
         )
     ids = {getattr(q, "id" if key == "question_id" else "prompt"): q.id for q in questions}
-    found = pd.DataFrame(dict(question_id=table[key].map(ids), completion=table["response"])).dropna(ignore_index=True)
+    named = table[key].map(as_text).map(ids)
+    found = pd.DataFrame(dict(question_id=named, completion=table["response"])).dropna(ignore_index=True)
     for question, text in found.itertuples(index=False):
         if not isinstance(text, str):
             raise UserError(f"{path}: a response of {question!r} must be text, not {type(text).__name__}")

@@ -15,7 +15,7 @@ import pandas as pd
 from ..core.errors import UserError
 from ..tasks.base import RIGHT
 from ..stats.comparison import paired_difference
-from ..stats.estimators import mean_interval
+from ..stats.estimators import mean_interval, share_interval
 from ..models.checkpoints import Model
 from ..models.scoring import logprobs
 
@@ -72,7 +72,8 @@ def novelty(
             ),
         }
         for quantity, values in rare.items():
-            value = mean_interval(values.to_numpy(), seed=seed)
+            share = quantity.startswith("share")
+            value = share_interval(values.to_numpy()) if share else mean_interval(values.to_numpy(), seed=seed)
             found.append(
                 dict(
                     responses=name, quantity=quantity, value=value.value, low=value.low, high=value.high,

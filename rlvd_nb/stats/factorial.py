@@ -15,56 +15,53 @@ from scipy import stats
 
 from ..core.errors import UserError
 from .comparison import holm
-from .estimators import finite_values
+from .estimators import MIN_QUESTIONS, MIN_REPLICATES, finite_values, varies
 
 # %% ../../nbs/api/stats/04_factorial.ipynb #dbea69b7
 @dataclass(frozen=True)
 class Effect:
     "A mean over training seeds and questions."
     value: float   # the mean
-    low: float     # lower end of its 95 % interval, for new seeds and new questions
+    low: float     # lower end of its 95 % interval, for new seeds and new questions; nan where there is none
     high: float    # upper end
-    se: float      # standard error
+    se: float      # standard error; nan where the values cannot tell it
     freedom: float # Satterthwaite's degrees of freedom
     p: float       # two-sided p against 0
 
     def beyond(self, bound: float) -> float:
         "One-sided p of a mean at or below `bound`, against one above it."
-        return (
-            float(stats.t.sf((self.value - bound) / self.se, self.freedom)) if self.se else float(self.value <= bound)
-        )
+        return float(stats.t.sf((self.value - bound) / self.se, self.freedom))
 
     def equivalent(self, bound: float) -> float:
         "p of two one-sided tests of a mean at least `bound` away from 0, against one nearer (Schuirmann 1987)."
         if bound <= 0: raise UserError(f"the bound of an equivalence test must be above 0, not {bound:g}")
-        below = (
-            float(stats.t.cdf((self.value - bound) / self.se, self.freedom)) if self.se else float(self.value >= bound)
-        )
-        return max(self.beyond(-bound), below)
+        return float(np.maximum(self.beyond(-bound), stats.t.cdf((self.value - bound) / self.se, self.freedom)))
 
 def crossed_effect(
     values, # one a seed and question [S, N]
 ) -> Effect:
-    "Mean with a 95 % interval for new seeds and questions; at least 2 of both."
+    "Mean with a 95 % interval for new seeds and questions, of at least 2 of both; too few of either have no interval."
     values = finite_values(values, ndim=(2,))
     seeds, questions = values.shape
     if seeds < 2:
-        raise UserError(f"an interval over training seeds needs at least 2 seeds (5 to be of use), not {seeds}")
-    if questions < 2: raise UserError(f"an interval over questions needs at least 2 questions, not {questions}")
-    mean, by_seed, by_question = values.mean(), values.mean(1), values.mean(0)
-    rest = values - by_seed[:, None] - by_question + mean
-    squares = (
-        questions * by_seed.var(ddof=1), seeds * by_question.var(ddof=1),
-        (rest**2).sum() / ((seeds - 1) * (questions - 1)),
-    )
-    total = max(squares[0] + squares[1] - squares[2], squares[0], squares[1])
-    freedom = total**2 / max(
-        sum(s**2 / f for s, f in zip(squares, (seeds - 1, questions - 1, (seeds - 1) * (questions - 1)))), 1e-300
-    )
-    freedom, se = max(freedom, 1.), float(np.sqrt(total / values.size))
+        raise UserError(f"an interval over training seeds needs at least {MIN_REPLICATES} seeds, not {seeds}")
+    if questions < 2: raise UserError(f"an interval over questions needs at least {MIN_QUESTIONS}, not {questions}")
+    mean = float(values.mean())
+    if seeds < MIN_REPLICATES or questions < MIN_QUESTIONS or not varies(values): return Effect(mean, *(np.nan,) * 5)
+    total, freedom = _mean_squares(values)
+    se = float(np.sqrt(total / values.size))
     reach = stats.t.ppf(.975, freedom) * se
-    p = float(2 * stats.t.sf(abs(mean) / se, freedom)) if se > 1e-15 else float(abs(mean) <= 1e-15)
-    return Effect(float(mean), float(mean - reach), float(mean + reach), se, float(freedom), p)
+    p = float(2 * stats.t.sf(abs(mean) / se, freedom))
+    return Effect(mean, float(mean - reach), float(mean + reach), se, freedom, p)
+
+def _mean_squares(values) -> tuple[float, float]:
+    "Variance of the mean times the number of values, and Satterthwaite's degrees of freedom."
+    (seeds, questions), by_seed, by_question = values.shape, values.mean(1), values.mean(0)
+    rest = values - by_seed[:, None] - by_question + values.mean()
+    freedoms = seeds - 1, questions - 1, (seeds - 1) * (questions - 1)
+    squares = questions * by_seed.var(ddof=1), seeds * by_question.var(ddof=1), (rest**2).sum() / freedoms[2]
+    total = max(squares[0] + squares[1] - squares[2], squares[0], squares[1])
+    return total, max(float(total**2 / max(sum(s**2 / f for s, f in zip(squares, freedoms)), 1e-300)), 1.)
 
 # %% ../../nbs/api/stats/04_factorial.ipynb #4c093341
 def slope_weights(

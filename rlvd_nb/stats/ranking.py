@@ -15,6 +15,7 @@ from scipy import stats
 
 from ..core.errors import UserError
 from .comparison import holm
+from .estimators import MIN_QUESTIONS
 
 # %% ../../nbs/api/stats/05_ranking.ipynb #ac20a4b3
 def orders(
@@ -43,7 +44,7 @@ def partial_tau(
     return float((left - one * two) / np.sqrt(rest)) if rest > 1e-12 else np.nan
 
 # %% ../../nbs/api/stats/05_ranking.ipynb #4b84d935
-MIN_SETS = 6 # below it τ says next to nothing
+MIN_SETS = MIN_QUESTIONS # below it τ says next to nothing
 
 def check_sets(
     indicators: pd.DataFrame, # a row a set
@@ -62,7 +63,9 @@ def tau_table(
     replicates: int = 2000,    # of the bootstrap and of the permutation
     seed: int = 0,             # of both
 ) -> pd.DataFrame:
-    "A row an indicator, best first: τ with the gain, 95 % interval, p and Holm's; the same τ given length, with its interval."
+    """A row an indicator, best first: τ with the gain, 95 % interval, p and Holm's; the same τ given length.
+
+    `p_floor` is the least p that the permutations could give."""
     check_sets(indicators, gains)
     rng, (sets, questions) = np.random.default_rng(seed), gains.shape
     signs, gain = {name: orders(indicators[name]) for name in indicators}, gains.mean(1)
@@ -90,7 +93,8 @@ def tau_table(
             )
         )
     table = pd.DataFrame(rows)
-    return table.assign(p_holm=holm(table["p"].to_numpy()), sets=sets).sort_values(
+    adjusted = dict(p_holm=holm(table["p"].to_numpy()), p_floor=1 / (replicates + 1))
+    return table.assign(**adjusted, sets=sets).sort_values(
         "tau", key=abs, ascending=False, ignore_index=True
     )
 
@@ -114,7 +118,7 @@ def predictions(
     gain: np.ndarray,         # measured [sets]
     length: str = "tokens",   # the indicator that stands alone
 ) -> pd.DataFrame:
-    "A row a set: its gain, and what length, the best single indicator and all of them predict when fitted to the other sets."
+    "A row a set: its gain, and what length, the best single indicator and all of them predict, fitted to the others."
     x, rows = indicators.to_numpy(float), []
     for out in range(len(x)):
         rest = np.arange(len(x)) != out

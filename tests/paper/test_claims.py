@@ -21,7 +21,7 @@ def rates(): return np.random.default_rng(0).beta(.5, .5, 150)
 
 
 @pytest.fixture(scope="module")
-def unchanged(rates): return pair(rates, rates, 10)
+def unchanged(rates): return pair(rates, rates, 30)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,23 @@ def test_an_inconclusive_claim_says_what_it_could_have_seen(unchanged):
 
 def test_few_questions_are_not_run_and_not_an_error():
     table = section_ledger("03", [MadeEvidence(pair([.9] * 6, [.9] * 6))]).set_index("id")
-    assert table.loc["A4.6", "verdict"] == "not run" and "fewer than two questions" in table.loc["A4.6", "note"]
+    assert table.loc["A4.6", "verdict"] == "not run" and "fewer than 6 questions" in table.loc["A4.6", "note"]
+
+
+@pytest.mark.parametrize("questions, verdict", [(5, "not run"), (6, "inconclusive")])
+def test_a_bin_is_judged_from_six_questions_on(questions, verdict):
+    rates = np.concatenate([np.full(60, .9), np.full(questions, .015)])
+    each = pair(rates, rates, 2, n=256)
+    rare = np.tile(np.arange(256) < 4, (questions, 1))
+    right = np.r_[each.before.right[:60], rare]
+    made = dataclasses.replace(each, before=dataclasses.replace(each.before, right=right))
+    assert section_ledger("03", [MadeEvidence(made)]).set_index("id").loc["A4.6", "verdict"] == verdict
+
+
+def test_a_claim_equal_in_all_seeds_has_a_value_and_neither_interval_nor_p():
+    effects = [judging.ClaimEffect(2., 1., 3., .01, .5)] * 3
+    found = judging.combine(next(claim for claim in CLAIMS if claim.id == "A4.1"), effects)
+    assert found.effect.value == 2 and np.isnan([*found.over_seeds, found.p]).all()
 
 
 def test_no_change_in_few_questions_does_not_rule_a_rise_out():

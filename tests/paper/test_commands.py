@@ -1,14 +1,15 @@
-"""Files of one's own through the real command line: real problems, verdicts known beforehand, every kind of bad input."""
-import gzip, json, sys
+"""Files of one's own through the real command line: real problems, verdicts known beforehand, bad input of any kind."""
+import gzip, json, os, sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from conftest import command
 from rlvd_nb.core.errors import UserError
-from rlvd_nb.core.tables import KINDS, read_rows, read_table, write_rows
-from rlvd_nb.tasks.base import load_task
+from rlvd_nb.core.tables import KINDS, as_text, read_rows, read_table, write_rows
+from rlvd_nb.tasks.base import VERDICTS, load_task
 from rlvd_nb.tasks.grading import distinct_work
 from rlvd_nb.stats.estimators import pass_at_k
 from rlvd_nb.paper.commands import passk_file, sample_file
@@ -158,8 +159,10 @@ def test_a_gold_that_cannot_be_read_is_no_models_fault(rlvd_here, tmp_path):
         and verdicts(tmp_path / "b.jsonl") == ["error", "error", "right", "wrong", "right", "wrong"]
         and r"'\\text{}' is judged error; verdict error for its 2" in out
     )
-    code, out, _ = rlvd_here("passk", tmp_path / "b.jsonl")
-    assert code == 0 and "left out 1 questions with responses that could not be graded: odd" in out
+    code, out, _ = rlvd_here("passk", tmp_path / "b.jsonl", "--out", tmp_path / "k.csv")
+    assert code == 0 and "2 of 6 responses have the verdict error (questions odd)" in out
+    row = pd.read_csv(tmp_path / "k.csv").set_index("measure").loc["accuracy"]
+    assert (row["value"], row["left_out"], row["if_right"]) == pytest.approx((1 / 3, 1 / 2, 2 / 3), abs=1e-5)
 
 
 def test_hostile_text_goes_through(rlvd_here, tmp_path):
@@ -240,9 +243,12 @@ def test_bad_files_are_one_line_and_nothing_is_written(rlvd_here, tmp_path, name
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--out", "there.jsonl"], "there.jsonl is there already; give another file, or --force to replace it"), (["--out", "good.jsonl"], "is there already"), (["--out", "."], "unknown kind of file ''"),
-    (["--out", "x.jsonl/"], "is a folder"), (["--out", "x.txt"], "unknown kind of file '.txt'"), (["--out", "there.jsonl/x.jsonl"], "is no folder that can be written to"),
-    (["--out", "new.jsonl", "--task", "chess"], "unknown task 'chess'; there are:"), (["--out", "new.jsonl", "--task", "no.such.module"], "unknown task 'no.such.module'"), ([], "Missing option"),
+    (["--out", "there.jsonl"], "there.jsonl is there already; give another file, or --force to replace it"),
+    (["--out", "good.jsonl"], "is there already"), (["--out", "."], "unknown kind of file ''"),
+    (["--out", "x.jsonl/"], "is a folder"), (["--out", "x.txt"], "unknown kind of file '.txt'"),
+    (["--out", "there.jsonl/x.jsonl"], "is no folder that can be written to"),
+    (["--out", "new.jsonl", "--task", "chess"], "unknown task 'chess'; there are:"),
+    (["--out", "new.jsonl", "--task", "no.such.module"], "unknown task 'no.such.module'"), ([], "Missing option"),
     (["--out", "new.jsonl", "--tsak", "x"], "No such option")])
 def test_bad_options(rlvd_here, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
@@ -347,14 +353,145 @@ def test_the_majority_where_there_are_answers(tmp_path):
     assert not lacking["measure"].str.startswith("maj").any()
 
 
+def passk(path, *arguments): return passk_file(path, *arguments)[0].set_index("measure")
+
+
+@pytest.mark.parametrize("counts", [[0, 0, 0], [4, 4], [2, 2, 2], [0, 1, 2, 4, 3, 0, 1], [0] * 30 + [1], [4] * 300])
+def test_accuracy_and_pass_at_1_are_one_quantity_with_one_interval(tmp_path, counts):
+    table = passk(write_rows(tmp_path / "a.jsonl", counted(counts)))
+    one = table.loc[["accuracy", "pass@1"], ["value", "low", "high"]].to_numpy()
+    assert np.allclose(*one, rtol=1e-12, atol=0)
+    ends = table[["low", "value", "high", "band_low", "band_high"]]
+    assert ((ends.fillna(0) >= 0) & (ends.fillna(1) <= 1)).all(axis=None)
+    assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"]) & (table["low"] < table["high"])).all()
+    curve = table[table.index.str.startswith("pass")]
+    assert ((curve["band_low"] <= curve["low"] + 1e-9) & (curve["high"] <= curve["band_high"] + 1e-9)).all()
+
+
+# Errors
+
+def failing(rows, *places): return [row | dict(verdict="error") if i in places else row for i, row in enumerate(rows)]
+
+
+def test_an_error_counts_as_not_right_and_its_bounds_are_told(rlvd_here, tmp_path):
+    "Leaving its question out would make 0.750 of it."
+    path = write_rows(tmp_path / "a.jsonl", failing(counted([1, 2, 4]), 3))
+    code, out, _ = rlvd_here("passk", path, "--k", "1,2", "--out", tmp_path / "k.csv")
+    assert code == 0 and "0.583 [" in out and "0.750" not in out
+    assert "1 of 12 responses have the verdict error (questions q0)" in out
+    table = pd.read_csv(tmp_path / "k.csv").set_index("measure")
+    for name in ("accuracy", "pass@1"):
+        row = table.loc[name]
+        assert row["value"] == pytest.approx(7 / 12, abs=1e-6)
+        assert (row["left_out"], row["if_right"]) == pytest.approx(((1 / 3 + 1 / 2 + 1) / 3, 8 / 12), abs=1e-5)
+    pairs = [pass_at_k(*each, 2) for each in ((3, 1), (4, 2), (4, 4))]
+    assert table.loc["pass@2", "left_out"] == pytest.approx(np.mean(pairs), abs=1e-5)
+    whole = passk(write_rows(tmp_path / "b.jsonl", counted([1, 2, 4])), "1,2")
+    assert np.allclose(table["value"], whole["value"], atol=1e-5) and np.allclose(table["low"], whole["low"], atol=1e-5)
+    best = passk(write_rows(tmp_path / "c.jsonl", counted([2, 2, 4])), "1,2")
+    for name, wanted in (("if_right", "value"), ("high", "high")):
+        assert np.allclose(table[name], best[wanted], atol=1e-5)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=9), st.integers(0, 10**6))
+def test_the_truth_lies_between_value_and_if_right(tmp_path_factory, counts, seed):
+    "Whatever the verdicts would have been that the machine failed to give."
+    folder, rng = tmp_path_factory.mktemp("errors"), np.random.default_rng(seed)
+    rows = counted(counts)
+    lost = failing(rows, *rng.choice(len(rows), rng.integers(1, len(rows)), replace=False))
+    true, found = passk(write_rows(folder / "t.jsonl", rows)), passk(write_rows(folder / "l.jsonl", lost))
+    assert ((found["value"] <= true["value"] + 1e-9) & (true["value"] <= found["if_right"] + 1e-9)).all()
+    assert ((found["low"] <= found["value"]) & (found["if_right"] <= found["high"]) & (found["high"] <= 1)).all()
+
+
+def test_errors_of_one_model_leave_the_others_alone(tmp_path):
+    a, b = counted([1, 2, 4], model="a"), counted([0, 2, 3], model="b")
+    before = passk_file(write_rows(tmp_path / "a.jsonl", a + b))[0]
+    table, notes = passk_file(write_rows(tmp_path / "b.jsonl", a + failing(b, 0, 1, 6)))
+    assert table["value"].equals(before["value"]) and len(notes) == 1 and notes[0].startswith("b: 3 of 12 responses")
+    same = table["model"] == "a"
+    for end in ("low", "high"): assert table.loc[same, end].equals(before.loc[same, end])
+    assert table.loc[same, ["left_out", "if_right"]].isna().all(axis=None)
+
+
+def test_an_error_votes_for_nobody_and_may_have_voted_right(tmp_path):
+    answers = dict(q0="7 7 3", q1="3 3 7", q2="7 3 3")
+    rows = [dict(question_id=name, gold=7, answer=int(a), verdict="right" if a == "7" else "wrong")
+            for name, text in answers.items() for a in text.split()]
+    lost = [row | dict(verdict="error", answer=None) if i in (4, 8) else row for i, row in enumerate(rows)]
+    row = passk(write_rows(tmp_path / "a.jsonl", lost)).loc["maj@3"]
+    assert (row["value"], row["if_right"]) == pytest.approx(((1 + 1 / 2 + 1 / 2) / 3, 1))
+
+
+# Responses that were cut off
+
+@pytest.mark.parametrize("column, yes, no", [
+    ("finished", False, True), ("finish_reason", "length", "stop"), ("finish_reason", "MAX_TOKENS", "STOP"),
+    ("finish_reason", "max_tokens", "end_turn")])
+@pytest.mark.parametrize("cut, warns", [(0, False), (1, False), (2, False), (3, True), (20, True)])
+def test_truncation_is_told_by_passk(rlvd_here, tmp_path, column, yes, no, cut, warns):
+    rows = [row | {column: yes if i < cut else no} for i, row in enumerate(counted([0, 1, 2, 3, 4]))]
+    code, out, _ = rlvd_here("passk", write_rows(tmp_path / "a.jsonl", rows))
+    assert code == 0 and f"{cut} of 20 responses ({5 * cut:.1f} %) were cut off, the others ended by themselves" in out
+    assert ("warning: more than 10 % of the responses were cut off; give them more tokens" in out) == warns
+
+
+# Numbers in tables
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("gold, response, verdict", [
+    (7, "7", "right"), (7, "8", "wrong"), (52, "52", "right"), (12345678901234567, "12345678901234567", "right"),
+    (7.5, "7.5", "right"), (7.0, "7", "right"), ("007", "7", "right")])
+def test_a_gold_that_is_a_number_stays_what_it_was(rlvd_here, tmp_path, kind, gold, response, verdict):
+    "One row has no question_id and no level, so that pandas would make floats of both columns."
+    rows = [dict(question="q0", question_id=10, level=3, gold=gold, response=rf"\boxed{{{response}}}"),
+            dict(question="q1", question_id=None, level=None, gold=gold, response=rf"\boxed{{{response}}}")]
+    source, out = write_rows(tmp_path / f"mine{kind}", rows), tmp_path / f"graded{kind}"
+    assert rlvd_here("grade", source, "--out", out)[0] == 0 and verdicts(out) == [verdict] * 2
+    graded = read_rows(out)
+    assert [row["gold"] for row in graded] == [gold] * 2 and type(graded[0]["gold"]) is type(gold)
+    assert [(row["question_id"], row["level"]) for row in graded] == [(10, 3), (None, None)]
+    assert [type(row["level"]) for row in graded] == [int, type(None)]
+    table = read_table(out)
+    assert table["level"].tolist() == [3, None] and table["gold"].map(as_text).tolist() == [as_text(gold)] * 2
+
+
+def test_a_task_knows_its_questions_by_number_too(rlvd_here, tmp_path):
+    trap = write_rows(tmp_path / "a.jsonl", [dict(question_id=7, gold="x", response="y", task="kinship")])
+    code, _, err = rlvd_here("grade", trap, "--out", tmp_path / "b.jsonl")
+    assert code == 2 and "task 'kinship' has no question '7'" in err
+
+
+@pytest.mark.parametrize("value, text", [
+    (7, "7"), (7.0, "7"), (-3.0, "-3"), (7.5, "7.5"), ("7.0", "7.0"), ("007", "007"), (2**60, str(2**60)),
+    (1e30, "1e+30"),
+    (None, None), (float("nan"), None), (pd.NA, None), (np.int64(7), "7"), (np.float64(7), "7"), (True, "True")])
+def test_names_and_answers_as_text(value, text): assert as_text(value) == text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_holds_what_stood_in_the_file(tmp_path, kind):
+    rows = [dict(n=1, gap=7, x=.5, flag=True, none=None, text="a"),
+            dict(n=2, gap=None, x=2.0, flag=None, none=None, text="")]
+    table = read_table(write_rows(tmp_path / f"a{kind}", rows))
+    assert table.to_dict("records") == rows and read_rows(tmp_path / f"a{kind}") == rows
+    assert [type(value) for value in table["gap"]] == [int, type(None)]
+
+
 BAD_COUNTS = [
     (counted([0, 1, 2]) + counted([1], n=2, more=1), ["--k", "8"], "k is 8, but question 'q1' has 4 samples"),
     (counted([0, 1, 2])[:-2], ["--k", "4"], "k is 4, but question 'q2' has 2 samples; take k of at most 2"),
     (counted([0, 1]), ["--k", "1,two"], "--k takes whole numbers"),
     (counted([0, 1]), ["--k", "0"], "k must be 1 or more, not 0"),
     (counted([0, 1]), ["--k", ""], "--k takes whole numbers"),
-    (counted([3]), [], "1 graded questions; at least 2 are needed"),
-    ([row | dict(verdict="error") for row in counted([1, 1])], [], "0 graded questions"),
+    (counted([3]), [], "a.jsonl: 1 question; at least 2 are needed"),
+    ([row | dict(verdict="error") for row in counted([1, 1])], [], "none of 8 responses could be graded"),
+    (
+        counted([1, 2], model="a") + counted([1, 1], model="b", verdict="error"), [],
+        "a.jsonl, model 'b': none of 8 responses could be graded",
+    ),
+    (counted([0, 1], finished="yes"), [], "sample 1 has the finished 'yes'; it must be true, false or missing"),
     (counted([0, 1], verdict="yes"), [], "sample 1 has the verdict 'yes'"),
     ([dict(question="q")], [], "no column 'verdict', 'right' or 'correct'; there are: question"),
     ([dict(question="q", right="yes")], [], "sample 1: right is 'yes'; it must be true or false"),
@@ -402,6 +539,72 @@ def test_sampled_files_are_read_by_everything(rlvd_here, tmp_path, tiny_qwen2, d
     assert [row["response"] for row in rows] != read_table(tmp_path / "b.parquet")["response"].tolist()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_commands_compose(rlvd_here, tmp_path, tiny_qwen2, data, monkeypatch, kind):
+    "What one command writes, every other one reads, whatever kind of file it is."
+    monkeypatch.setenv("RLVD_DATA", str(data))
+    at = lambda name: tmp_path / f"{name}{kind}"
+    ask = ["sample", "--model", tiny_qwen2, "--task", "math500", "--questions", 3, "--samples", 2, "--max-tokens", 8]
+    rate = lambda name, out: rlvd_here("quality", at(name), "--model", tiny_qwen2, "--out", at(out))
+    for seed in (0, 1): assert rlvd_here(*ask, "--seed", seed, "--out", at(f"drawn{seed}"))[0] == 0
+    assert rate("drawn0", "rated")[0] == 0
+    assert rlvd_here("grade", at("rated"), "--out", at("graded"))[0] == 0
+    assert rlvd_here("grade", at("drawn1"), "--out", at("again"))[0] == 0 and rate("again", "rated again")[0] == 0
+    rows = read_rows(at("graded"))
+    assert {"tokens", "student_tokens", "student_surprisal", "finished", "verdict"} <= set(rows[0])
+    assert [row["tokens"] for row in rows] == [row["tokens"] for row in read_rows(at("drawn0"))]
+    for name in ("drawn0", "rated", "graded", "rated again"): assert rlvd_here("passk", at(name))[0] == 0
+    for a, b in (("drawn0", "drawn1"), ("rated", "again"), ("graded", "rated again")):
+        code, out, err = rlvd_here("compare", at(a), at(b), "--out", tmp_path / f"{a} {b}")
+        assert code == 0 and "cut off: " in out, err
+
+
+def test_sampling_ends_with_what_came_of_it(rlvd_here, tmp_path, tiny_qwen2, data, monkeypatch):
+    monkeypatch.setenv("RLVD_DATA", str(data))
+    ask = ["sample", "--model", tiny_qwen2, "--task", "math500", "--questions", 3, "--samples", 4, "--max-tokens", 12]
+    code, out, _ = rlvd_here(*ask, "--out", tmp_path / "a.jsonl")
+    rows = read_rows(tmp_path / "a.jsonl")
+    count = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
+    cut = sum(not row["finished"] for row in rows)
+    said = out.splitlines()
+    assert code == 0 and f"12 responses to 3 questions are in {tmp_path / 'a.jsonl'}" in said
+    assert f"accuracy {count['right'] / 12:.3f} [" in out and cut > 1
+    assert "verdicts: " + ", ".join(f"{number} {verdict}" for verdict, number in count.items()) in said
+    assert said[-2:] == [
+        f"{cut} of 12 responses ({100 * cut / 12:.1f} %) were cut off, the others ended by themselves",
+        "warning: more than 10 % of the responses were cut off; give them more tokens"]
+
+
+@pytest.fixture
+def without_torch(tmp_path):
+    "A folder that hides torch and transformers from a process that has it on its path, as on a machine without them."
+    folder = tmp_path / "hidden"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("""from importlib.machinery import PathFinder
+there = PathFinder.find_spec
+missing = lambda name: name.split(".")[0] in ("torch", "transformers")
+PathFinder.find_spec = staticmethod(lambda name, *rest: None if missing(name) else there(name, *rest))
+""")
+    return dict(PYTHONPATH=os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+
+
+@pytest.mark.parametrize("arguments", [
+    ["sample", "--model", "m", "--task", "math500", "--out", "x.jsonl"],
+    ["quality", "a.jsonl", "--model", "m", "--out", "x.jsonl"]], ids=["sample", "quality"])
+def test_without_torch_it_is_one_line(rlvd, tmp_path, without_torch, arguments):
+    write_rows(tmp_path / "a.jsonl", [dict(question="2 + 2?", response="4")])
+    done = rlvd(*arguments, cwd=tmp_path, **without_torch)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("rlvd: ") and done.stderr.endswith('pip install "rlvd_nb[train]"\n')
+    assert not (tmp_path / "x.jsonl").exists()
+
+
+def test_without_torch_files_are_still_graded_and_compared(rlvd, tmp_path, without_torch):
+    files = [write_rows(tmp_path / f"{name}.jsonl", counted(counts)) for name, counts in (("a", [1, 2]), ("b", [2, 2]))]
+    assert rlvd("passk", files[0], **without_torch).returncode == 0
+    assert rlvd("compare", *files, "--out", tmp_path / "out2", **without_torch).returncode == 0
+
+
 def test_a_lost_file_is_written_again_without_sampling(tmp_path, store, tiny_qwen2, data, monkeypatch):
     monkeypatch.setenv("RLVD_DATA", str(data))
     arguments = (str(tiny_qwen2), "math500", tmp_path / "a.jsonl")
@@ -416,9 +619,12 @@ def test_a_lost_file_is_written_again_without_sampling(tmp_path, store, tiny_qwe
 
 
 @pytest.mark.parametrize("changed, message", [
-    (["--task", "chess"], "unknown task 'chess'"), (["--out", "x.csv"], "unknown kind of file '.csv'"), (["--samples", "0"], "n must be 1 or more"), (["--split", "dev"], "splits train and test, not 'dev'"),
-    (["--questions", "501"], "501 test questions asked for"), (["--questions", "-1"], "-1 test questions asked for"), (["--temperature", "-1"], "temperature must be 0 or more"),
-    (["--top-p", "0"], "top_p must be above 0"), (["--max-tokens", "-3"], "max_tokens must be 1 or more"), (["--template", "rhyme"], "unknown template 'rhyme'"), (["--samples", "many"], "Invalid value")])
+    (["--task", "chess"], "unknown task 'chess'"), (["--out", "x.csv"], "unknown kind of file '.csv'"),
+    (["--samples", "0"], "n must be 1 or more"), (["--split", "dev"], "splits train and test, not 'dev'"),
+    (["--questions", "501"], "501 test questions asked for"), (["--questions", "-1"], "-1 test questions asked for"),
+    (["--temperature", "-1"], "temperature must be 0 or more"), (["--top-p", "0"], "top_p must be above 0"),
+    (["--max-tokens", "-3"], "max_tokens must be 1 or more"), (["--template", "rhyme"], "unknown template 'rhyme'"),
+    (["--samples", "many"], "Invalid value")])
 def test_bad_sampling_is_one_line(rlvd_here, store, tmp_path, tiny_qwen2, data, monkeypatch, changed, message):
     monkeypatch.setenv("RLVD_DATA", str(data))
     monkeypatch.chdir(tmp_path)
@@ -456,7 +662,7 @@ def test_help_has_an_example_each(rlvd_here):
 
 
 def test_quality_of_a_file_of_responses(rlvd_here, tmp_path, responses, capsys):
-    "Indicators under a real byte-level checkpoint: as many rows, in their order, as said; log-probabilities as transformers gives them."
+    "Indicators under a real byte-level checkpoint: rows in their order, log-probabilities as transformers gives them."
     import torch
     from tiny_checkpoint import make
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -465,7 +671,7 @@ def test_quality_of_a_file_of_responses(rlvd_here, tmp_path, responses, capsys):
     code, out, err = rlvd_here(
         "quality", write_rows(tmp_path / "mine.jsonl", rows), "--model", model, "--out", tmp_path / "quality.parquet"
     )
-    assert code == 0 and "9 responses with tokens" in out and "surprisal" in out, err
+    assert code == 0 and "9 responses with student_tokens" in out and "surprisal" in out, err
     found = read_rows(tmp_path / "quality.parquet")
     assert [row["number"] for row in found] == [row["number"] for row in rows]
     tokenizer, student = (
@@ -482,9 +688,9 @@ def test_quality_of_a_file_of_responses(rlvd_here, tmp_path, responses, capsys):
     ranks = torch.tensor(
         [min(100, 1 + int((logprobs[place] > logprobs[place, token]).sum())) for place, token in zip(places, tokens)]
     )
-    assert found[3]["tokens"] == len(tokens)
-    assert np.isclose(found[3]["surprisal"], -chosen.mean(), atol=1e-4)
-    assert np.isclose(found[3]["rank_surprisal"], ranks.sum() / -chosen.sum(), rtol=1e-3)
+    assert found[3]["student_tokens"] == len(tokens)
+    assert np.isclose(found[3]["student_surprisal"], -chosen.mean(), atol=1e-4)
+    assert np.isclose(found[3]["student_rank_surprisal"], ranks.sum() / -chosen.sum(), rtol=1e-3)
     capsys.readouterr()  # transformers' own bar
     assert refused(
         rlvd_here("quality", tmp_path / "quality.parquet", "--model", model, "--out", tmp_path / "again.jsonl"),
@@ -493,8 +699,10 @@ def test_quality_of_a_file_of_responses(rlvd_here, tmp_path, responses, capsys):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["mine.jsonl", "--model", "/no/such/model", "--out", "x.jsonl"], "/no/such/model"), (["mine.jsonl", "--model", "student", "--out", "x.txt"], "unknown kind of file"),
-    (["none.jsonl", "--model", "student", "--out", "x.jsonl"], "none.jsonl: no such file"), (["bare.jsonl", "--model", "student", "--out", "x.jsonl"], "no column 'question'"),
+    (["mine.jsonl", "--model", "/no/such/model", "--out", "x.jsonl"], "/no/such/model"),
+    (["mine.jsonl", "--model", "student", "--out", "x.txt"], "unknown kind of file"),
+    (["none.jsonl", "--model", "student", "--out", "x.jsonl"], "none.jsonl: no such file"),
+    (["bare.jsonl", "--model", "student", "--out", "x.jsonl"], "no column 'question'"),
     (["long.jsonl", "--model", "student", "--out", "x.jsonl"], "do not fit")])
 def test_bad_input_of_quality_is_one_line(rlvd_here, tmp_path, monkeypatch, capsys, arguments, message):
     from tiny_checkpoint import make

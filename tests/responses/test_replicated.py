@@ -22,7 +22,7 @@ def cohort(rates, seeds=3, first=0): return [model(rates, first + seed, 16) for 
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(2, 6), st.integers(30, 80), st.floats(0, 2), st.floats(0, 2), st.integers(0, 10**6))
+@given(st.integers(3, 6), st.integers(30, 80), st.floats(0, 2), st.floats(0, 2), st.integers(0, 10**6))
 def test_intervals_over_both_are_as_wide_as_those_over_questions(seeds, questions, between_seeds, noise, seed):
     rng = np.random.default_rng(seed)
     values = (
@@ -41,7 +41,7 @@ def test_intervals_over_both_are_as_wide_as_those_over_questions(seeds, question
     assert found["value"] == pytest.approx(values.mean()) and (found["seeds"], found["questions"]) == (seeds, questions)
 
 
-@given(st.lists(st.floats(-1, 1), min_size=2, max_size=6).filter(lambda each: np.std(each) > 1e-3))
+@given(st.lists(st.floats(-1, 1), min_size=3, max_size=6).filter(lambda each: np.std(each) > 1e-3))
 @settings(max_examples=15, deadline=None)
 def test_intervals_over_seeds_are_scipys(means):
     found = intervals(np.array(means)[:, None] + np.linspace(-1, 1, 10))

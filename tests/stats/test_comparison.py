@@ -6,13 +6,14 @@ from math import comb, factorial
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from rlvd_nb.stats import comparison as c, estimators as e
+from rlvd_nb.stats.factorial import crossed_effect
 
 settings.register_profile("comparison", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("comparison")
@@ -51,9 +52,10 @@ def test_bin_labels():
 
 # pairs
 
-@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=2, max_size=8))
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=e.MIN_QUESTIONS, max_size=10))
 def test_paired_difference_against_scipy_and_all_signs(pairs):
     a, b = np.array(pairs, dtype=float).T / 8
+    assume(a.any() or b.any())
     found = c.paired_difference(a, b, 20_000)
     signs = np.array(list(itertools.product([-1, 1], repeat=len(a)))) @ (b - a)
     assert found.p_sign_flip == pytest.approx((abs(signs) >= abs((b - a).sum()) - 1e-9).mean(), abs=0.015)
@@ -66,16 +68,67 @@ def test_paired_difference_against_scipy_and_all_signs(pairs):
 
 
 def test_paired_difference_without_spread():
-    same, shifted = c.paired_difference([0.5] * 3, [0.5] * 3), c.paired_difference([0.0] * 3, [0.5] * 3)
-    assert (same.low, same.high, same.p_t, same.p_sign_flip) == (0, 0, 1, 1)
-    assert shifted.low == shifted.high == 0.5 and np.isnan(shifted.p_t)  # t cannot judge three equal differences,
-    assert shifted.p_sign_flip == pytest.approx(0.25, abs=0.02)          # the sign flips can
+    same, shifted = c.paired_difference([0.5] * 6, [0.5] * 6), c.paired_difference([0.0] * 6, [0.5] * 6)
+    for found in (same, shifted):
+        assert np.isnan([found.low, found.high, found.p_t]).all()  # t has nothing to judge by,
+    assert same.p_sign_flip == 1 and shifted.p_sign_flip == pytest.approx(2 / 2**6, abs=0.005)  # the sign flips have
     assert c.paired_difference([0, 1], [1, 0], label="x").row()["label"] == "x"
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+@pytest.mark.parametrize("a, b", [
+    ([0, 1, 1, 0], [1, 1, 1, 1]), ([0.1] * 5, [0.9] * 5), ([1] * 5, [0] * 5), ([0] * 4, [0] * 4),  # too few
+    ([0] * 500, [0] * 500)])  # nothing right in either
+def test_nothing_is_told_from_nothing(a, b):
+    found = c.paired_difference(a, b)
+    assert found.value == pytest.approx(np.mean(b) - np.mean(a)) and "too few to say" in str(found)
+    assert np.isnan([found.low, found.high, found.p_t, found.p_sign_flip, c.mcnemar(a, b).p]).all()
+    assert np.isnan(c.paired_band(np.array(a)[:, None], np.array(b)[:, None], [1]).low).all()
+
+
+@pytest.mark.parametrize("questions", [6, 40, 500])
+def test_hits_of_which_none_changed_sides_bound_the_share_that_would(questions):
+    solved = np.arange(questions) % 3 > 0
+    found = c.paired_difference(solved, solved)
+    limit = stats.binomtest(0, questions).proportion_ci(0.95, "exact").high
+    assert (found.low, found.high) == pytest.approx((-limit, limit)) and found.p_sign_flip == 1
+    rates = c.paired_difference(solved / 2, solved / 2)  # success rates may all have moved a little
+    assert np.isnan(rates.low)
+
+
+@settings(max_examples=8)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=6, max_size=9))
+def test_a_difference_of_shares_is_never_beyond_1(pairs):
+    a, b = np.array(pairs).T
+    found, table = c.compare_counts(a, b, 4, replicates=50, simulations=20), c.change_by_bin(a, b, 4, second_counts=a)
+    ends = [(x.low, x.high) for x in (found.accuracy, found.pass_n)] + [(found.curve.low, found.curve.high)]
+    for part in (found.by_bin, table): ends += [(part.low, part.high), (part.difference_low, part.difference_high)]
+    for low, high in ends:
+        assert (np.isnan(low) | (low >= -1) & (low <= high)).all() and (np.isnan(high) | (high <= 1)).all()
+    with pytest.raises(ValueError, match="a must be between 0 and 1"): c.paired_difference(a + 5, b, share=True)
+
+
+@pytest.mark.parametrize("replicates", [99, 999])
+def test_a_simulated_p_at_its_floor_is_told_as_such(replicates):
+    found = c.paired_difference(np.zeros(60), np.full(60, 0.5), replicates)
+    assert found.p_sign_flip == found.p_floor == 1 / (replicates + 1)
+    assert f"p ≤ {found.p_floor:.2g}" in str(found)
+    before, after = np.zeros(80, int), np.full(80, 16)
+    moved = c.transitions(before, after, 16, simulations=replicates)
+    assert 2 * moved.p_up[0] == moved.p_floor == 2 / (replicates + 1) and moved.at_floor().tolist()[0]
+    assert (moved.table()["p_floor"] == moved.p_floor).all()
+    table = c.change_by_bin(before, after, 16, simulations=replicates)
+    assert table["p"][0] == table["p_floor"][0] == moved.p_floor
+    assert (c.change_by_bin(before, after, 16, second_counts=before)["p_floor"] == 0).all()  # Student's has none
+    base, other = np.repeat([8, 0], 40), np.repeat([0, 8], 40)
+    support = c.support_change(base, other, 8, c.fit_beta_binomial(base, 8), simulations=replicates)
+    assert support.p["net"] >= support.p_floor == 2 / (replicates + 1)
+    assert c.p_value(support.p_floor, support.p_floor) == f"p ≤ {support.p_floor:.2g}"
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=e.MIN_QUESTIONS, max_size=40))
 def test_mcnemar_against_statsmodels(pairs):
     a, b = np.array(pairs).T
+    assume(a.any() or b.any())
     found = c.mcnemar(a, b)
     table = pd.crosstab(a, b).reindex(index=[True, False], columns=[True, False], fill_value=0).to_numpy()
     assert [found.kept, found.lost, found.gained, found.never] == table.ravel().tolist()
@@ -276,12 +329,22 @@ def test_change_by_bin_against_its_simulated_null():
 
 
 def test_bins_too_small_for_an_interval_have_none():
-    table = c.change_by_bin([0, 0, 3, 64], [0, 1, 5, 64], 64)
-    assert table.questions.tolist() == [2, 0, 1, 0, 0, 1]
-    assert table.low.notna().tolist() == [True] + [False] * 5 and table.change.notna().tolist() == [
-        True, False, True, False, False, True,
-    ]
-    assert table.p.isna().tolist() == [False, True, False, True, True, False]
+    base, other = [0] * 6 + [3] * 5 + [64] * 2, [0, 1, 0, 2, 0, 1] + [5, 4, 9, 0, 1] + [64, 30]
+    table, moved = c.change_by_bin(base, other, 64), c.transitions(base, other, 64)
+    assert table.questions.tolist() == [6, 0, 5, 0, 0, 2]
+    assert table.change.notna().tolist() == [True, False, True, False, False, True]
+    for column in ("low", "high", "difference_low", "difference_high", "p", "p_holm"):
+        assert table[column].notna().tolist() == [True] + [False] * 5, column
+    assert np.isfinite(moved.p_holm).tolist() == [True] + [False] * 5
+    second = c.change_by_bin(base, other, 64, second_counts=[1, 0, 0, 0, 0, 0] + [3] * 5 + [64] * 2)
+    assert second.p.notna().tolist() == [True] + [False] * 5
+
+
+def test_no_right_answer_at_all_is_no_evidence():
+    both = c.compare_counts(np.zeros(50), np.zeros(50), 8, replicates=50, simulations=50)
+    assert both.table()[["low", "high", "p"]].isna().all(axis=None) and np.isnan(both.transitions.p_holm).all()
+    assert both.by_bin[["low", "difference_low", "p"]].isna().all(axis=None) and np.isnan(both.curve.low).all()
+    assert (both.a_curve.low == 0).all() and (both.a_curve.high > 0.05).all()  # the share itself has a limit
 
 
 def test_a_change_is_found_and_its_size_recovered():
@@ -319,6 +382,11 @@ def test_support_by_sets(pairs):
 def test_support_interval_is_jeffreys_and_never_empty():
     found = c.support_change(np.ones(40), np.ones(40), replicates=40_000).retention
     assert (found.low, found.high) == pytest.approx(stats.beta.ppf([0.025, 0.975], 40.5, 0.5), abs=0.003)
+    assert found.value == found.high == 1
+    for counts in itertools.product((0, 1), repeat=4):
+        support = c.support_change(counts, counts[::-1], replicates=500)
+        for each in (support.retention, support.discovery, support.net):
+            assert each.low <= each.value <= each.high or np.isnan([each.value, each.low, each.high]).all()
 
 
 def test_support_null_by_hand():
@@ -347,7 +415,7 @@ def test_extrapolated_band():
 
 # seeds
 
-@given(st.lists(st.floats(-1, 1), min_size=2, max_size=10).filter(lambda v: np.std(v) > 1e-6))
+@given(st.lists(st.floats(-1, 1), min_size=e.MIN_REPLICATES, max_size=10).filter(lambda v: np.std(v) > 1e-6))
 def test_seed_effect_is_a_t_interval(values):
     found, other = c.seed_effect(values), stats.ttest_1samp(values, 0)
     assert (found.low, found.high) == pytest.approx(tuple(other.confidence_interval()))
@@ -362,8 +430,34 @@ def test_two_way_bootstrap_has_both_kinds_of_spread():
     wide = lambda found: (found.high - found.low) / 2
     assert wide(c.two_way_bootstrap(only_questions)) == pytest.approx(1.966 * stats.sem(only_questions[0]), rel=0.03)
     assert wide(c.two_way_bootstrap(only_seeds)) == pytest.approx(2.776 * stats.sem(only_seeds[:, 0]), rel=0.03)
-    constant = c.two_way_bootstrap(np.ones((2, 3)))
-    assert constant.low == constant.high == 1
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.3, 0.1, 1e6])
+def test_equal_replicates_are_handled_alike_everywhere(value):
+    "Seeds that agree have a mean, and no spread that an interval, a test, or a test of equivalence could come from."
+    seeds = np.full((5, 40), value)
+    crossed = crossed_effect(seeds)
+    for found in (c.seed_effect(seeds), c.seed_effect(seeds[:, 0]), c.two_way_bootstrap(seeds), crossed):
+        assert found.value == pytest.approx(value) and np.isnan([found.low, found.high]).all()
+    assert np.isnan([c.seed_effect(seeds).p, crossed.p, crossed.beyond(0.5), crossed.equivalent(0.5)]).all()
+    paired = c.paired_difference(np.zeros(40), seeds[0])
+    assert np.isnan(paired.p_t)
+
+
+@pytest.mark.parametrize("seeds, questions", [(2, 300), (5, 5), (2, 3)])
+def test_too_few_seeds_or_questions_have_a_mean_and_no_interval(seeds, questions):
+    values = np.random.default_rng(0).normal(1, 1, (seeds, questions))
+    for found in (c.two_way_bootstrap(values), crossed_effect(values)):
+        assert found.value == pytest.approx(values.mean()) and np.isnan([found.low, found.high]).all()
+    if seeds < e.MIN_REPLICATES: assert np.isnan(c.seed_effect(values).p) and "too few" in str(c.seed_effect(values))
+
+
+@given(st.integers(3, 6), st.integers(6, 30), st.floats(0, 1), st.integers(0, 10**6))
+def test_a_share_over_seeds_and_questions_stays_between_0_and_1(seeds, questions, rate, seed):
+    values = np.random.default_rng(seed).random((seeds, questions)) < rate * np.linspace(0, 1, seeds)[:, None]
+    assume(values.any() and not values.all())
+    found, wide = c.two_way_bootstrap(values, 200, share=True), c.two_way_bootstrap(values, 200)
+    assert 0 <= found.low <= found.value <= found.high <= 1 and found.value == pytest.approx(wide.value)
 
 
 # all of it
@@ -373,7 +467,7 @@ def test_compare_counts_is_the_sum_of_its_parts():
     both = c.compare_counts(a, b, 64, ks=[1, 8, 64], replicates=300, simulations=100, seed=2, second_counts=second)
     fit = c.fit_beta_binomial(a, 64, refits=c.REFITS, seed=2)
     assert both.fit == fit and both.questions == 80
-    assert both.accuracy == c.paired_difference(a / 64, b / 64, 300, 2, "accuracy")
+    assert both.accuracy == c.paired_difference(a / 64, b / 64, 300, 2, "accuracy", share=True)
     assert both.mcnemar == c.mcnemar(a > 0, b > 0)
     curves = [e.pass_at_k_curve(x, 64, [1, 8, 64]) for x in (a, b)]
     assert np.allclose(both.curve.low, c.paired_band(*curves, [1, 8, 64], 300, seed=2).low)
@@ -383,7 +477,7 @@ def test_compare_counts_is_the_sum_of_its_parts():
     )
     assert np.array_equal(both.transitions.p_cell, c.transitions(a, b, 64, fit=fit, simulations=100, seed=2).p_cell)
     assert both.support == c.support_change(a, b, 64, fit, 300, 100, seed=2)
-    assert both.table().shape == (5, 6) and both.pass_n.label == "pass@64"
+    assert both.table().shape == (5, 7) and both.pass_n.label == "pass@64"
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 300])
@@ -396,7 +490,8 @@ def test_compare_counts_at_any_n(n):
 def test_a_model_against_itself_is_no_change():
     a, = draw(13, questions=50, draws=1)
     both = c.compare_counts(a, a, 64, replicates=50, simulations=50)
-    assert both.accuracy.p_sign_flip == both.mcnemar.p == 1 and (both.curve.low == both.curve.high).all()
+    assert both.accuracy.p_sign_flip == both.mcnemar.p == 1 and np.isnan(both.curve.low).all()
+    assert both.pass_n.low == -both.pass_n.high < 0
     assert (both.transitions.observed == np.diag(np.diag(both.transitions.observed))).all()
 
 
@@ -424,7 +519,7 @@ BAD = [
     (lambda: c.support_change([1], [-1]), "counts must be at least 0, got -1"),
     (lambda: c.support_change([1], [1], fit=c.BetaBinomialFit(1, 1, 0, 0)), "n is needed with a fit"),
     (lambda: c.extrapolated_band([1, 2], 4, [0]), "ks must be at least 1"),
-    (lambda: c.seed_effect([0.1]), "an interval over training seeds needs at least 2 seeds"),
+    (lambda: c.seed_effect([0.1]), "an interval over training seeds needs at least 3 seeds"),
     (lambda: c.two_way_bootstrap(np.ones((2, 1))), "a two-way bootstrap needs at least 2 questions"),
     (lambda: c.compare_counts([1, 2], [1, 2, 3], 4), "must be about the same questions"),
     (lambda: c.compare_counts([1, 2], [1, 2], 4, ks=[5]), "k must be at most n, got k=5 with n=4"),

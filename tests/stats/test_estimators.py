@@ -199,9 +199,84 @@ def test_proportions_by_formula(case, confidence):
     exact = stats.binomtest(x, n).proportion_ci(confidence, method="exact")
     assert e.clopper_pearson(x, n, confidence) == pytest.approx(exact, abs=1e-7)
     low, high = e.beta_posterior(x, n, confidence=confidence)
-    assert stats.beta.cdf([low, high], 0.5 + x, 0.5 + n - x) == pytest.approx(
-        [(1 - confidence) / 2, (1 + confidence) / 2]
-    )
+    tails = [0 if x == 0 else (1 - confidence) / 2, 1 if x == n else (1 + confidence) / 2]
+    assert stats.beta.cdf([low, high], 0.5 + x, 0.5 + n - x) == pytest.approx(tails)
+    for low, high in (f(x, n, confidence=confidence) for f in (e.wilson, e.clopper_pearson, e.beta_posterior)):
+        assert 0 <= low <= x / n <= high <= 1
+
+
+# shares
+
+@given(st.integers(1, 60).flatmap(lambda n: st.lists(st.integers(0, n).map(lambda c: c / n), min_size=1, max_size=40)))
+def test_a_shares_interval_is_between_0_and_1_and_holds_it(values):
+    found = e.share_interval(values)
+    assert 0 <= found.low <= found.value <= found.high <= 1 and found.high - found.low > 0.001
+    assert found.value == pytest.approx(np.mean(values)) and found.n == len(values)
+    other = e.share_interval(1 - np.array(values))  # what is not right has the mirrored interval
+    assert (1 - other.high, 1 - other.low) == pytest.approx((found.low, found.high))
+
+
+@given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_hits_take_wilsons_interval(case):
+    solved, n = case
+    found = e.share_interval([1] * solved + [0] * (n - solved))
+    assert (found.low, found.high) == pytest.approx(e.wilson(solved, n))
+
+
+@pytest.mark.parametrize("counts", [[0, 0, 0], [0, 0, 1], [4, 4, 4], [2, 2, 2], [0, 1, 2, 4], [1] * 100, [3, 4] * 20])
+def test_accuracy_and_pass_at_1_are_one_quantity(counts):
+    rates, band = np.array(counts) / 4, e.simultaneous_band(e.pass_at_k_curve(counts, 4, [1]), [1], clip=(0, 1))
+    at_1 = e.share_interval(e.pass_at_k_curve(counts, 4, [1])[:, 0])
+    assert (at_1.value, at_1.low, at_1.high) == pytest.approx((e.share_interval(rates).value, *limits(rates)))
+    assert band.low[0] <= at_1.low + 1e-9 and at_1.high <= band.high[0] + 1e-9
+
+
+def limits(values): return (found := e.share_interval(values)).low, found.high
+
+
+def test_nothing_right_of_three_questions_is_no_certainty():
+    low, high = limits([0, 0, 0])
+    assert low == 0 and high == pytest.approx(0.5615, abs=1e-4)
+    assert limits([1, 1, 1]) == pytest.approx((1 - 0.5615, 1), abs=1e-4)
+    alike, many = limits([0.5] * 4), limits([0.5] * 4000)
+    assert alike[1] - alike[0] > 0.6 and 0 < many[1] - many[0] < 0.002
+    widths = [np.diff(limits([0] * (n - 1) + [0.25]))[0] for n in (2, 3, 6, 12, 50, 400)]
+    assert (np.diff(widths) < 0).all()
+
+
+def test_a_share_of_many_questions_has_the_usual_interval():
+    values = np.random.default_rng(0).beta(0.4, 0.6, 2000)
+    low, high = stats.ttest_1samp(values, 0).confidence_interval()
+    assert limits(values) == pytest.approx((low, high), abs=4e-4)
+
+
+@pytest.mark.parametrize("a, b", [(0.1, 2), (2, 0.1), (0.3, 0.5), (5, 5)])
+@pytest.mark.parametrize("questions", [3, 6, 30])
+def test_intervals_of_shares_cover_where_questions_are_few_or_hard(a, b, questions):
+    rng, truth, trials = np.random.default_rng(1), a / (a + b), 400
+    drawn = rng.binomial(4, rng.beta(a, b, (trials, questions))) / 4
+    inside = sum(low <= truth <= high for low, high in map(limits, drawn))
+    assert_share(inside, trials, 0.93, 1)
+
+
+@given(st.lists(st.integers(0, 8), min_size=2, max_size=30), st.integers(0, 3))
+def test_a_band_of_shares_stays_between_0_and_1_and_holds_each_interval(counts, seed):
+    ks = np.array([1, 2, 4, 8])
+    curves = e.pass_at_k_curve(counts, 8, ks)
+    band = e.simultaneous_band(curves, ks, 200, seed=seed, clip=(0, 1))
+    assert ((0 <= band.low) & (band.low <= band.value) & (band.value <= band.high) & (band.high <= 1)).all()
+    for place in range(len(ks)):
+        low, high = limits(curves[:, place])
+        assert band.low[place] <= low + 1e-9 and high <= band.high[place] + 1e-9
+
+
+def test_a_mean_of_anything_else_lies_inside_its_interval_or_has_none():
+    for values in ([1e-17, 0.1, 0.1, 0.1, 0.1, 0.1], np.geomspace(1, 1e9, 7), [3] * 6 + [3.1]):
+        found = e.mean_interval(values, 200)
+        assert found.low <= found.value <= found.high
+    for values in ([5.0, 7.0], [1, 2, 3, 4, 9], [0.1] * 50, [2]):
+        found = e.mean_interval(values)
+        assert np.isnan([found.low, found.high]).all() and str(found).endswith("(too few to say)")
 
 
 def test_the_papers_proportions():
@@ -278,11 +353,12 @@ def test_mean_interval_is_students_for_few_questions():
     assert found.high - found.low == pytest.approx(exact.high - exact.low, rel=0.1)
 
 
-def test_band_without_spread_has_no_width_and_clipping_is_asked_for():
+def test_a_band_of_differences_has_none_without_spread_and_may_pass_1():
     curves = np.column_stack([np.full(6, 0.3), [1, 1, 1, 1, 1, 0]])
-    free, clipped = e.simultaneous_band(curves, [1, 2]), e.simultaneous_band(curves, [1, 2], clip=(0, 1))
-    assert free.low[0] == free.high[0] == pytest.approx(0.3)
-    assert free.high[1] > 1 and clipped.high[1] == 1 and clipped.n == 6
+    free, shares = e.simultaneous_band(curves, [1, 2]), e.simultaneous_band(curves, [1, 2], clip=(0, 1))
+    assert np.isnan([free.low[0], free.high[0]]).all() and free.high[1] > 1 > free.low[1] and free.n == 6
+    assert shares.low[0] < 0.3 < shares.high[0] and 5 / 6 < shares.high[1] < 1
+    assert np.isnan(e.simultaneous_band(curves[:5], [1, 2]).high).all()
 
 
 # bad input: one line that names it
@@ -318,6 +394,10 @@ BAD = [
     (lambda: e.shuffled_gold([[1], [2]], [1]), "must agree in N"),
     (lambda: e.shuffled_gold([[1], [2]], [1, -1]), "gold must be at least 0"),
     (lambda: e.mean_interval([0.1, np.inf]), "values must be finite, got inf"),
+    (lambda: e.share_interval([0.1, np.nan]), "values must be finite, got nan"),
+    (lambda: e.share_interval([0.5, 1.1]), "values must be between 0 and 1, got 0.5 to 1.1"),
+    (lambda: e.share_interval([-0.1, 1]), "values must be between 0 and 1, got -0.1 to 1"),
+    (lambda: e.simultaneous_band([[0.5], [2]], [1], clip=(0, 1)), "curves must be between 0 and 1, got 0.5 to 2"),
     (lambda: e.bootstrap_means([1.0], 0), "replicates must be at least 1"),
     (lambda: e.simultaneous_band(np.ones(3), [1]), "curves must have"),
 ]
