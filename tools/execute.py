@@ -4,7 +4,7 @@ is named.
 Sections run in the lab's setting, library notebooks as `nbdev_test` runs them. What is shown for a moment (progress
 bars, warnings) is dropped. The notebook remembers the sources that its outputs belong to, and `tools/in_sync.py`
 refuses one whose sources have changed since."""
-import hashlib, json, os, subprocess, sys, tempfile
+import hashlib, json, os, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +40,9 @@ def run(notebook, folder: Path) -> None:
     from nbclient import NotebookClient
     shown = [cell for cell in notebook.cells if is_shown_only(cell)]
     for cell in shown: cell.metadata["tags"] = ["skip-execution"]
-    NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(
+        notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
     for cell in shown: del cell.metadata["tags"]
 
 
@@ -49,9 +51,7 @@ def execute(path: Path) -> None:
     import nbformat
     notebook, section = nbformat.read(path, as_version=4), path.parent == ROOT / "nbs"
     os.environ.pop("IN_TEST", None) if section else os.environ.__setitem__("IN_TEST", "1")
-    with tempfile.TemporaryDirectory() as out:
-        if not section: os.environ["RLVD_OUT"] = out
-        run(notebook, path.parent)
+    run(notebook, path.parent)
     for cell in notebook.cells:
         if cell.cell_type == "code": cell.outputs = [output for output in cell.outputs if lasting(output)]
     notebook.metadata["executed"] = code_digest(json.loads(nbformat.writes(notebook)))

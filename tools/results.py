@@ -146,15 +146,22 @@ def findings() -> str:
     long, trained = gain("base, long"), gain("RL")
     chain, bare = (change(lessons.loc[f"{pattern}: slope in dose"]) for pattern in ("step", "direct"))
     lines = [
-        "**RLVR answers more often rightly, not more questions.** At this learning rate it moves accuracy by"
-        f" {change(rl.loc['accuracy'], 100, 'difference')} points and {capability} by"
-        f" {change(rl.loc[capability], 100, 'difference')}. Part of that is luck: trained for fifty steps, {capability}"
-        f" changes by {lost} on questions that need a fact the model was never told, where a right answer is a guess, and"
-        f" by {kept} on those it could know.",
-        "**Most of the accuracy is a way of answering.** A student of the base model's own longest right responses gains"
-        f" {long} points of accuracy, a student of the RL model's responses {trained}.",
-        f"**Facts need a chain.** Lessons that state all missing facts step by step add {chain} points of {capability},"
-        f" the same facts in bare answers {bare}; those answers never state a fact alone, so part of this is built in.",
+        (
+            "**RLVR answers more often rightly, not more questions.** At this learning rate it moves accuracy by"
+            f" {change(rl.loc['accuracy'], 100, 'difference')} points and {capability} by"
+            f" {change(rl.loc[capability], 100, 'difference')}. Part of that is luck: trained for fifty steps,"
+            f" {capability} changes by {lost} on questions that need a fact the model was never told, where a right"
+            f" answer is a guess, and by {kept} on those it could know."
+        ),
+        (
+            "**Most of the accuracy is a way of answering.** A student of the base model's own longest right responses"
+            f" gains {long} points of accuracy, a student of the RL model's responses {trained}."
+        ),
+        (
+            f"**Facts need a chain.** Lessons that state all missing facts step by step add {chain} points of"
+            f" {capability}, the same facts in bare answers {bare}; those answers never state a fact alone, so part of"
+            " this is built in."
+        ),
     ]
     return "\n".join([BEGIN, *(f"{i}. {line}" for i, line in enumerate(lines, 1)), END])
 

@@ -81,6 +81,7 @@ def numbered_rows(
     check_there(path, remedy)
     return enumerate(_parquet(path), 1) if unit_of(path) == "row" else _json_lines(path)
 
+# %% ../../nbs/api/core/06_tables.ipynb #808b6905
 def read_rows(
     path: Path, # a file of KINDS
 ) -> list[dict]:

@@ -97,6 +97,7 @@ def gold_question(
     if not gold.strip(): raise UserError(f"{where}: gold is empty")
     return Question(id="", prompt="", gold=gold, split="")
 
+# %% ../../nbs/api/paper/09_commands.ipynb #821beefb
 def task_question(
     row: dict,                  # with `question_id` or `question`
     known: dict[str, Question], # `known_questions`
@@ -181,6 +182,7 @@ def graded_rows(
         notes += wrong
     return done, notes
 
+# %% ../../nbs/api/paper/09_commands.ipynb #e6f8aea5
 def grade_file(
     path: Path,               # responses: question (or question_id), gold, response, and task where they are of several
     out: Path,                # for the same rows with verdict, answer and grader
@@ -224,6 +226,7 @@ def with_verdict(
         )
     return table.assign(verdict=np.where(table[name].astype(bool), RIGHT, WRONG))
 
+# %% ../../nbs/api/paper/09_commands.ipynb #30dd81af
 def samples_by_model(
     path: Path, # graded samples
 ) -> dict[str, pd.DataFrame]:
@@ -309,6 +312,7 @@ def question_values(
     found = {"accuracy": c / n} | ({} if most is None else {"maj@n": most})
     return found | {f"pass@{k}": pass_at_k(n[n >= k], c[n >= k], k) for k in ks if (n >= k).any()}
 
+# %% ../../nbs/api/paper/09_commands.ipynb #541cd98d
 def estimates(
     table: pd.DataFrame, # samples of one model, none of them an error
     ks: list[int],       # values of k
@@ -335,6 +339,7 @@ def with_errors(
     ends = {name: np.fmax(found[name], right[name]) for name in ("high", "band_high")}
     return found.assign(left_out=pd.Series(without), if_right=right["value"], **ends)
 
+# %% ../../nbs/api/paper/09_commands.ipynb #6fae2293
 def pass_at_k_rows(
     table: pd.DataFrame, # samples of one model
     ks: list[int],       # values of k
@@ -392,6 +397,7 @@ def sample_rows(
     )
     return records(table.assign(model=name, grader=grader_name(task), seed=params.seed))
 
+# %% ../../nbs/api/paper/09_commands.ipynb #400d6046
 def say_sample(
     rows: list[dict], # as `sample_rows` gives them
 ) -> list[str]:
@@ -404,6 +410,7 @@ def say_sample(
         *say_responses(table),
     ]
 
+# %% ../../nbs/api/paper/09_commands.ipynb #2c775938
 def sample_file(
     model: str,              # a folder or a hub id
     task: str,               # a task's name
@@ -447,6 +454,7 @@ def check_quality_columns(
     if taken := sorted(set(there) & {PREFIX + name for name in STUDENT}):
         raise UserError(f"{path}: column {taken[0]!r} would be overwritten; rename it")
 
+# %% ../../nbs/api/paper/09_commands.ipynb #557a13a3
 def quality_file(
     path: Path,              # responses: question and response, other columns are kept
     model: str,              # the student: a folder or a hub id

@@ -89,6 +89,7 @@ def cut_off(
     reasons = table["finish_reason"].map(as_text) if "finish_reason" in table else pd.Series(None, table.index, object)
     return reasons.str.lower().isin(CUT_OFF).astype("boolean").mask(reasons.isna())
 
+# %% ../../nbs/api/paper/08_compare.ipynb #3474a72f
 def indexed(
     table: pd.DataFrame, # samples of one model
     path: Path,          # its file, for the error message
@@ -112,6 +113,7 @@ def _whole(value) -> bool:
 
 # %% ../../nbs/api/paper/08_compare.ipynb #d54f1cf9
 MIN_SAMPLES = 2     # below that, no null
+
 FEWEST_QUESTIONS = 2 # one question is no sample of questions
 
 def _some(names) -> str:
@@ -137,6 +139,7 @@ def samples_a_question(
         raise UserError(f"{path}: {len(counts)} question; at least {FEWEST_QUESTIONS} are needed")
     return int(counts.iloc[0])
 
+# %% ../../nbs/api/paper/08_compare.ipynb #bbb29fab
 def check_graded(
     table: pd.DataFrame, # samples of one model
     path: Path,          # their file, for the error message
@@ -250,7 +253,8 @@ def say_failures(
         each = " and ".join(f"{hit} of {of} of {name}" for name, hit, of in counts)
         some = f"{each} ({p_value(row.p)}, Fisher's exact test)"
         said.append(f"{row.failure}: {some if row.a + row.b else 'none'}")
-        if row.p < .05: said.append(f"warning: {row.failure}: no chance difference; it may be what makes the models differ")
+        if row.p < 0.05:
+            said.append(f"warning: {row.failure}: no chance difference; it may be what makes the models differ")
         if row.failure == "cut off": said += [line for name, *cut in counts for line in say_cut_off(*cut, name)[1:]]
     return said
 

@@ -92,6 +92,7 @@ def forget_bars(
         if cell.cell_type == "code": cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     write_text(executed, nbformat.writes(notebook) + "\n")
 
+# %% ../../nbs/api/paper/10_report.ipynb #faadda8c
 def run_section(
     notebook: Path,   # a section
     parameters: dict, # checked
@@ -207,6 +208,7 @@ PACKAGES = [
     ("peft", "low-rank adapters", "train"),
 ]
 
+# %% ../../nbs/api/paper/10_report.ipynb #55a9a63c
 def check_python() -> list[dict]:
     "The interpreter, and the packages that something needs."
     python = checked(
@@ -227,6 +229,7 @@ def check_gpu() -> list[dict]:
     import torch
     return [checked("a GPU", "the paper setting", torch.cuda.is_available(), "the lab needs none")]
 
+# %% ../../nbs/api/paper/10_report.ipynb #7735dbc6
 def check_engines() -> list[dict]:
     "Whether vLLM can sample here, and whether programs that a model wrote can be run."
     why, (walls, lacking) = unavailable(), available()
@@ -345,6 +348,7 @@ def grade(
     from rlvd_nb.paper.commands import grade_file
     say(grade_file(file, out, task, force))
 
+# %% ../../nbs/api/paper/10_report.ipynb #d2898a2b
 @app.command()
 def passk(
     file: Annotated[Path, typer.Argument(

@@ -69,6 +69,7 @@ def _too_few(table: pd.DataFrame) -> pd.Series:
     counted = "questions" in table and pd.api.types.is_numeric_dtype(table["questions"])
     return table["questions"] < MIN_QUESTIONS if counted else pd.Series(False, table.index)
 
+# %% ../../nbs/api/paper/04_section.ipynb #8d42cefa
 def _floored(table: pd.DataFrame) -> pd.DataFrame:
     "The table with ≤ before a p that could not have been smaller in its simulation, and without that floor."
     shown = table.drop(columns="p_floor", errors="ignore")

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..stats.comparison import Transitions, p_value
 from ..stats.estimators import interval_text
-from ..stats.factorial import verdict
+from ..stats.factorial import direction
 from ..experiments.response_sets import INDICATORS
 
 # %% ../../nbs/api/paper/03_sentences.ipynb #746fa459
@@ -46,6 +46,7 @@ def tested(
     floor = row["p_holm"] if row.get("p", 1) <= row.get("p_floor", 0) else 0
     return f", {p_value(row['p_holm'], floor)}"
 
+# %% ../../nbs/api/paper/03_sentences.ipynb #c28b7109
 def bullets(
     sentences: Sequence[str], # one each
 ) -> str:
@@ -91,7 +92,8 @@ def say_floors(
         ": **at its floor**; what is said of this domain is about learning it, not about what the base model could do."
     )
     return [
-        f"{row.domain}: accuracy {row.value:.1f} % {interval_text(row.low, row.high, '.1f')}, {row.guess:.1f} % by guessing"
+        f"{row.domain}: accuracy {row.value:.1f} % {interval_text(row.low, row.high, '.1f')}, {row.guess:.1f} % by"
+        " guessing"
         + ("." if row.above_guessing else low)
         for row in table.itertuples()
     ]
@@ -147,7 +149,7 @@ def say_conjecture(
     questions: int,      # test questions
 ) -> str:
     "What the grid says of the conjecture that capability needs new knowledge, and what would change that."
-    judged = table.assign(direction=table.apply(verdict, axis=1), pattern=table["effect"].str.split(":").str[0])
+    judged = table.assign(direction=table.apply(direction, axis=1), pattern=table["effect"].str.split(":").str[0])
     zero, slope = (judged[judged["effect"].str.contains(word)] for word in ("dose 0", "slope"))
     each = lambda rows: "; ".join(
         f"{row['pattern']} {say_change(row)} ({row['direction']})" for _, row in rows.iterrows()

@@ -140,6 +140,7 @@ def paired_difference(
     p_flip = _sign_flip_p(b - a, replicates, seed) if _can_tell(a, b) else np.nan
     return PairedDifference(value, low, high, se, p, p_flip, len(a), label, 1 / (replicates + 1))
 
+# %% ../../nbs/api/stats/02_comparison.ipynb #452cbffc
 def _can_tell(a, b) -> bool:
     "Whether there are enough questions, and either model got anything at all."
     return len(a) >= MIN_QUESTIONS and bool(np.any(a) or np.any(b))
@@ -295,6 +296,7 @@ def _fit_with_refits(totals: tuple, edges: tuple, n: int, zero_inflated: bool, r
     again = _refit(*settings, *best[:2], refits, seed)
     return BetaBinomialFit(*best, tuple(BetaBinomialFit(*values) for values in again))
 
+# %% ../../nbs/api/stats/02_comparison.ipynb #694c568b
 def fit_beta_binomial(
     counts,                     # right answers to each question [N]
     n: int,                     # samples drawn a question
@@ -629,6 +631,7 @@ def two_way_bootstrap(
     low, high = share_limits(mean, reach, confidence) if share else (mean - reach, mean + reach)
     return Estimate(mean, float(low), float(high), questions, label)
 
+# %% ../../nbs/api/stats/02_comparison.ipynb #98972b6b
 def _crossed_error(values, replicates: int, seed: int) -> tuple:
     "Standard error of the mean over seeds and questions, and Satterthwaite's degrees of freedom."
     seeds, questions = values.shape

@@ -383,6 +383,7 @@ def share_limits(
     trials = np.maximum(mean * (1 - mean) * (z / np.maximum(reach, 1e-150))**2, least)
     return _around(mean, *proportion_confint(mean * trials, trials, 1 - confidence, "wilson"))
 
+# %% ../../nbs/api/stats/01_estimators.ipynb #11d37f75
 def _wilson_of(values, errors: float, most: float, confidence: float) -> tuple:
     "Wilson's limits of the mean of `values`, so many standard errors away, but no more than `most` of a trial a value."
     n, mean, z = len(values), values.mean(0), stats.norm.ppf((1 + confidence) / 2)
@@ -469,6 +470,7 @@ def _largest_error(replicates, value, errors, confidence: float) -> float:
     ratio = np.abs(replicates - value)[:, moving] / errors[..., moving]
     return float(np.quantile(ratio.max(1, initial=0), confidence))
 
+# %% ../../nbs/api/stats/01_estimators.ipynb #de2a5a9c
 def band_from_replicates(
     replicates,               # bootstrap curves [R, K]
     value,                    # the curve itself [K]

@@ -56,6 +56,7 @@ def check_sets(
     if len(indicators) < MIN_SETS:
         raise UserError(f"a ranking needs at least {MIN_SETS} response sets, not {len(indicators)}")
 
+# %% ../../nbs/api/stats/05_ranking.ipynb #84a5bbad
 def tau_table(
     indicators: pd.DataFrame,  # a row a set, a column an indicator
     gains: np.ndarray,         # measured gain [sets, questions], mean over training seeds
@@ -113,6 +114,7 @@ def ridge_prediction(
     weights = np.linalg.solve(z.T @ z + RIDGE * np.eye(z.shape[1]), z.T @ (y - y.mean()))
     return float(y.mean() + (new - centre) / spread @ weights)
 
+# %% ../../nbs/api/stats/05_ranking.ipynb #24cc949a
 def predictions(
     indicators: pd.DataFrame, # a row a set
     gain: np.ndarray,         # measured [sets]
@@ -135,6 +137,7 @@ def predictions(
         )
     return pd.DataFrame(rows, index=indicators.index)
 
+# %% ../../nbs/api/stats/05_ranking.ipynb #f88941e5
 def prediction_table(
     table: pd.DataFrame, # as `predictions` gives it
 ) -> pd.DataFrame:

@@ -196,6 +196,7 @@ def clock(seconds: float) -> float:  # of processor time
     "Seconds on the clock that a program gets: enough for four on one processor."
     return 4 * seconds + 2
 
+# %% ../../nbs/api/tasks/18_sandbox.ipynb #1a08802d
 def run_python(
     source: str,                # the program; nothing in it is trusted
     checks: str = "",           # trusted code that calls its functions with call("name")(...); "" only loads it

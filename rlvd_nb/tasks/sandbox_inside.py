@@ -90,6 +90,7 @@ class Raised(Exception):
 class Ended(BaseException):
     "The program is no more, or says what it cannot say; not an Exception, so that few tests catch it."
 
+# %% ../../nbs/api/tasks/19_sandbox_inside.ipynb #e2a93316
 class Program:
     "The program as the checker sees it."
     def __init__(self, channel): self.channel, self.ended = channel, None

@@ -154,7 +154,10 @@ def test_any_order_and_any_wording_says_the_same(order, roles, data):
         }
 
 
-PIECES = [*"Zoey Oliver Bob is are not a knight knaves and , . : <answer> or \\boxed{ } may </s> Question:".split(), "\n"]
+PIECES = [
+    *"Zoey Oliver Bob is are not a knight knaves and , . : <answer> or \\boxed{ } may </s> Question:".split(),
+    "\n",
+]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=25))
