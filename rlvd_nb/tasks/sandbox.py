@@ -179,10 +179,12 @@ def how_it_ended(
     program: subprocess.Popen, # the process
     why: str,                  # what the checker saw
     enough: bool,              # whether it was there for as long as its limit of processor time
+    kills: str,                # what `memory_kills` said when it began
 ) -> tuple[str, str]:
     "A status for a program that went away, or that has to go now."
     try: number = program.wait(5) - 128
     except subprocess.TimeoutExpired: return "failed", why
+    if number == signal.SIGKILL and memory_kills() != kills: return "broken", "the machine ran out of memory"
     if enough and number in (signal.SIGXCPU, signal.SIGKILL): return "timeout", "it took all its processor time"
     return "failed", f"killed by {signal.Signals(number).name}" if number in set(signal.Signals) else why
 
@@ -214,12 +216,12 @@ def run_python(
         program = start("program", its, errors, source.encode("utf-8", "surrogatepass"), limits)
         try:
             status, why = judge.verdict(program, ours, code, limits, wall or clock(seconds))
-            if status == "ended": status, why = how_it_ended(program, why, time.monotonic() - begun > seconds)
+            if status == "ended":
+                status, why = how_it_ended(program, why, time.monotonic() - begun > seconds, kills)
         finally:
             program.kill()
             program.wait()
         stderr = said(errors)
-    if why == "killed by SIGKILL" and memory_kills() != kills: status, why = "broken", "the machine ran out of memory"
     if status == "broken": raise SandboxError(f"the sandbox failed: {why} {stderr[-300:]}".strip())
     return Outcome(status, why, stderr)
 
