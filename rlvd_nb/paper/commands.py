@@ -7,7 +7,7 @@ __all__ = ['GRADED', 'PREFIX', 'check_out', 'need_models', 'judge', 'grader_name
            'task_question', 'questions_of', 'check_columns', 'grade_responses', 'graded_rows', 'grade_file',
            'with_verdict', 'samples_by_model', 'check_enough', 'say_errors', 'say_responses', 'parse_ks', 'majorities',
            'question_values', 'estimates', 'with_errors', 'pass_at_k_rows', 'passk_file', 'sample_rows', 'say_sample',
-           'sample_file', 'check_quality_columns', 'quality_file']
+           'say_run_on', 'sample_file', 'check_quality_columns', 'quality_file']
 
 # %% ../../nbs/api/paper/09_commands.ipynb #44c3daa3
 import os
@@ -23,7 +23,7 @@ from ..core.artifacts import write_text
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
 from ..core.tables import as_text, columns_of, kind_of, read_rows, read_table, records, write_rows
-from ..tasks.base import ERROR, RIGHT, UNPARSED, WRONG, Grade, Question, Task, choose, load_task
+from ..tasks.base import ERROR, RIGHT, UNPARSED, WRONG, Grade, Question, Task, choose, load_task, ran_on, response_end
 from ..tasks.grading import check_golds, failed, grade_pairs, verdict_counts
 from ..tasks.math500 import LastBoxed, Math500
 from ..stats.estimators import maj_at_k, pass_at_k, share_interval, simultaneous_band, interval_text
@@ -410,6 +410,17 @@ def say_sample(
         *say_responses(table),
     ]
 
+# %% ../../nbs/api/paper/09_commands.ipynb #59673e2b
+def say_run_on(
+    task: Task,                           # who asks and judges
+    responses: list[tuple[Question, str]], # with all that the model wrote behind them
+) -> list[str]:
+    "How many responses went on behind their end, with another question say, which is not graded; nothing where none."
+    end = getattr(task, "end", lambda question, text: response_end(text))
+    count = sum(ran_on(text, end(question, text)) for question, text in responses)
+    if not count: return []
+    return [f"{count} of {len(responses)} responses went on behind their end; what stands there is not graded"]
+
 # %% ../../nbs/api/paper/09_commands.ipynb #2c775938
 def sample_file(
     model: str,              # a folder or a hub id
@@ -421,15 +432,15 @@ def sample_file(
     questions: int = 0,      # the first so many; 0 for all
     force: bool = False,     # whether `out` may replace a file
     engine: str = "auto",    # transformers, vllm, or auto: vLLM where it can run
-    **drawing,               # temperature, top_k, top_p, seed, max_tokens (0 for the room that the task says it needs)
+    **drawing,               # temperature, top_k, top_p, stop, seed, max_tokens (0 for the room that the task needs)
 ) -> list[str]:
     "Sample and grade a model's responses; sentences that say what came of it. UserError in one line on bad input."
     out = Path(out)
     kind_of(out), check_out(out, force), need_models("sampling")
     judge = load_task(task)
     params = SamplingParams(**drawing | dict(max_tokens=drawing.get("max_tokens") or judge.max_tokens))
-    asked, opened = choose(judge, split, questions or None), open_model(model)
-    kept, bad = check_golds(judge, asked)
+    chosen, opened = choose(judge, split, questions or None), open_model(model)
+    kept, bad = check_golds(judge, chosen)
     rows = sample_rows(str(model), opened, judge, kept, samples, params, template, engine)
     write_rows(out, rows)
     left = (
@@ -437,7 +448,9 @@ def sample_file(
         if bad
         else []
     )
-    return [*left, f"{len(rows)} responses to {len(kept)} questions are in {out}", *say_sample(rows)]
+    asked = {question.id: question for question in kept}
+    ran = say_run_on(judge, [(asked[row["question_id"]], row["response"]) for row in rows])
+    return [*left, f"{len(rows)} responses to {len(kept)} questions are in {out}", *say_sample(rows), *ran]
 
 # %% ../../nbs/api/paper/09_commands.ipynb #e552dfbd
 PREFIX = "student_" # of the columns that are added

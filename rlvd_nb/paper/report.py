@@ -386,11 +386,14 @@ def sample(
     engine: Annotated[str, typer.Option(
         help="Who samples: transformers, vllm, or auto, which takes vLLM where it can run."
     )] = "auto",
+    stop: Annotated[Optional[list[str]], typer.Option(
+        help="A text that ends a response, which is cut before it; repeatable."
+    )] = None,
     force: Force = False,
 ):
     "Sample and grade a model's responses: rlvd sample --model DIR --task math500 --out samples.jsonl"
     from rlvd_nb.paper.commands import sample_file
-    drawing = dict(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=seed)
+    drawing = dict(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=seed, stop=tuple(stop or ()))
     say(sample_file(model, task, out, split, samples, template, questions, force, engine, **drawing))
 
 # %% ../../nbs/api/paper/10_report.ipynb #48cf2f2a
