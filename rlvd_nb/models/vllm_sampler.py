@@ -18,7 +18,7 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
-from .checkpoints import Model, best_device, check_whole, load_network
+from .checkpoints import Model, best_device, check_whole, load_network, one_line
 from .sampling import Completion, Request, SamplingParams, Tokenized, end_tokens
 
 # %% ../../nbs/api/models/06_vllm_sampler.ipynb #9745a937
@@ -154,7 +154,7 @@ def settings(
     "Configuration and generation settings of a model; half a model is refused, as vLLM may run it."
     from transformers import AutoConfig, GenerationConfig
     check_whole(folder)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    with one_line(f"the model in {folder}"): config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if getattr(config, "quantization_config", None) is None:  # which transformers may have no reader for, and vLLM has
         network = load_network(folder, "meta")
         return network.config, network.generation_config

@@ -59,13 +59,14 @@ def grpo_fields(
     fields = dict(
         max_steps=config.steps or -1, num_generations=config.group, max_completion_length=config.max_tokens,
         temperature=config.temperature, beta=0., adam_beta2=.99,
-    ) | VARIANTS[config.variant] | stop_fields(config)
+    ) | VARIANTS[config.variant]
     step = split_step(config.questions * config.group, f"{config.questions} questions x {config.group}", config.trl)
     ours = dict(
         max_steps="steps", num_generations="group", max_completion_length="max_tokens", temperature="temperature",
     )
-    return filled(GRPOConfig, shared_fields(config, work) | fields | step, config.trl, ours)
+    return filled(GRPOConfig, shared_fields(config, work) | fields | step, config.trl | stop_fields(config), ours)
 
+# %% ../../nbs/api/training/05_rlvr.ipynb #14ee1483
 def stop_fields(
     config: GrpoConfig, # with stop strings or without
 ) -> dict:

@@ -6,7 +6,7 @@
 __all__ = ['OURS', 'TrainConfig', 'shared_fields', 'check_agreement', 'split_step', 'share', 'renamed', 'filled', 'adapters',
            'progress_callback', 'training_points', 'training_history', 'last_checkpoint', 'resumed_from', 'retire',
            'memory_errors', 'weight_marks', 'check_steps', 'check_weights', 'trl_quietly', 'reading_prompts',
-           'train_to', 'leave_model']
+           'empty_epochs', 'train_to', 'leave_model']
 
 # %% ../../nbs/api/training/02_trainers.ipynb #cc93f6e5
 import hashlib, math, os, shutil, warnings
@@ -304,6 +304,18 @@ def reading_prompts(
         def _tokenize_prompts(self, prompts): return prompt_ids(self._tokenizer, prompts), None, {}
     return Reading
 
+# %% ../../nbs/api/training/02_trainers.ipynb #8fd45d60
+@contextmanager
+def empty_epochs(
+    trainer,    # one of TRL's
+    label: str, # for the error message
+) -> Iterator[None]:
+    "Say in one line that there is not a single step to take, of which transformers complains in its own terms."
+    try: yield
+    except ValueError as error:
+        if isinstance(error, UserError) or len(trainer.get_train_dataloader()): raise
+        raise UserError(f"{label} has not a single step to take; give it more to learn from") from error
+
 # %% ../../nbs/api/training/02_trainers.ipynb #fe95e0e3
 def train_to(
     work: Path,             # the folder that becomes the model's; may hold a killed run's checkpoints
@@ -322,7 +334,8 @@ def train_to(
         if hasattr(part, "should_save_on_this_rank"):
             part.should_save_on_this_rank = lambda is_main_process: is_main_process
     before = list(weight_marks(trainer.model))
-    with memory_errors(), trl_quietly(): trainer.train(resume_from_checkpoint=resumed_from(work, trainer))
+    with memory_errors(), trl_quietly(), empty_epochs(trainer, label):
+        trainer.train(resume_from_checkpoint=resumed_from(work, trainer))
     trainer.accelerator.wait_for_everyone()
     model, points = trainer.accelerator.unwrap_model(trainer.model), training_points(trainer.state.log_history, curves)
     check_steps(trainer.state, points, label, hint)
