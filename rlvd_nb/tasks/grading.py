@@ -6,7 +6,7 @@
 __all__ = ['SERVED', 'BATCH', 'work_key', 'distinct_work', 'failed', 'grade_one', 'resident_peak', 'limit_memory', 'limit_cpu',
            'die_with_parent', 'start_worker', 'grade_batch', 'ready', 'main_hidden', 'CleanProcess', 'CleanContext',
            'check_importable', 'Limits', 'default_workers', 'bounded_pool', 'Ledger', 'drain', 'grade_pooled',
-           'graded_here', 'places_of', 'grade_pairs', 'verdict_counts', 'check_golds']
+           'graded_here', 'places_of', 'grade_pairs', 'verdict_counts', 'run_ons', 'check_golds']
 
 # %% ../../nbs/api/tasks/02_grading.ipynb #c19be9e7
 import contextlib, multiprocessing, os, queue, resource, signal, sys, threading, time, types
@@ -21,7 +21,7 @@ from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
 from ..core.errors import UserError
-from .base import ERROR, RIGHT, VERDICTS, Grade, Question, Task
+from .base import ERROR, RIGHT, VERDICTS, Grade, Question, Task, ran_on
 
 # %% ../../nbs/api/tasks/02_grading.ipynb #4dce508f
 def work_key(
@@ -322,6 +322,15 @@ def verdict_counts(
     if unknown := set(counts) - set(VERDICTS):
         raise UserError(f"unknown verdict {sorted(unknown)[0]!r}; there are: {', '.join(VERDICTS)}")
     return {verdict: counts[verdict] for verdict in VERDICTS}
+
+# %% ../../nbs/api/tasks/02_grading.ipynb #1b0e4d53
+def run_ons(
+    task: Task,                            # who judges
+    pairs: Sequence[tuple[Question, str]], # questions and completions
+) -> int:
+    "How many responses went on past their end; 0 for a task that judges all that a model wrote."
+    if not hasattr(task, "end"): return 0
+    return sum(ran_on(completion, task.end(question, completion)) for question, completion in pairs)
 
 # %% ../../nbs/api/tasks/02_grading.ipynb #69d1f4a2
 def check_golds(

@@ -6,17 +6,18 @@
 __all__ = ['LONGEST', 'BOX', 'FIRST', 'INNER', 'TRAILING', 'BLANK', 'DENIED', 'SIGNS', 'SIGN', 'RAISED', 'DRAWN', 'SAYS',
            'SIGNED', 'TOKEN', 'FENCES', 'GONE', 'FONT', 'FUNCTIONS', 'THOUSANDS', 'APART', 'DOUBLED', 'WHOLE_TEXT',
            'NAMES', 'BARE', 'ROOT', 'PERCENT', 'BLANKS', 'READER', 'REPEATING', 'MIXED', 'IMPROPER', 'PRODUCT',
-           'SIDE_BY_SIDE', 'DEGREES', 'TURN', 'ANGULAR', 'UNITS', 'DIGITS', 'CLOSE', 'SCALES', 'DECIMAL', 'AND',
-           'FRACTION', 'IDLE', 'TIMES', 'WAYS', 'GEOMETRIC', 'WORD', 'NAMED', 'CHOICE', 'CHOSEN', 'CLOCK', 'BASE',
-           'GROUPED', 'SINGLE', 'LIST', 'SET', 'POINT', 'RELATED', 'EQUALS', 'LETTERS', 'NAME', 'MEASURES', 'UNIT',
-           'MEASURED', 'POWER', 'REGION', 'only_mentioned', 'void', 'boxes', 'last_boxed', 'in_ascii', 'plain_command',
-           'plain_font', 'with_commands', 'tidy', 'answered', 'read_answer', 'read', 'repeating', 'in_radians',
-           'written_out', 'exact', 'read_exactly', 'without_units', 'value', 'value_at_a_point', 'gap_and_size',
-           'same_number', 'same_expression', 'same_value', 'far_apart', 'rounds', 'with_braces', 'closing', 'plainest',
-           'way', 'agree', 'untexted', 'spoken', 'agree_as_words', 'clock', 'hours', 'agree_as_times', 'agree_in_base',
-           'outside', 'joined', 'both_signs', 'shape', 'matched', 'covered', 'agree_as_lists', 'agree_as_ratios',
-           'sides', 'names_a_value', 'said_value', 'agree_as_equations', 'readings', 'equal', 'equal_percentages',
-           'as_prose', 'agree_as_values', 'verified', 'agree_as_regions', 'legible', 'grade_answer', 'LastBoxed']
+           'SIDE_BY_SIDE', 'DEGREES', 'TURN', 'ANGULAR', 'NUMERAL', 'UNITS', 'DIGITS', 'CLOSE', 'SCALES', 'DECIMAL',
+           'AND', 'FRACTION', 'IDLE', 'TIMES', 'WAYS', 'GEOMETRIC', 'WORD', 'NAMED', 'CHOICE', 'CHOSEN', 'CLOCK',
+           'BASE', 'GROUPED', 'SINGLE', 'LIST', 'SET', 'POINT', 'RELATED', 'EQUALS', 'LETTERS', 'NAME', 'MEASURES',
+           'UNIT', 'MEASURED', 'POWER', 'REGION', 'only_mentioned', 'void', 'boxes', 'last_boxed', 'in_ascii',
+           'plain_command', 'plain_font', 'with_commands', 'tidy', 'answered', 'read_answer', 'read', 'repeating',
+           'in_radians', 'written_out', 'exact', 'read_exactly', 'without_units', 'value', 'value_at_a_point',
+           'gap_and_size', 'same_number', 'same_expression', 'same_value', 'far_apart', 'rounds', 'with_braces',
+           'closing', 'plainest', 'way', 'agree', 'untexted', 'spoken', 'agree_as_words', 'clock', 'hours',
+           'agree_as_times', 'agree_in_base', 'outside', 'joined', 'both_signs', 'shape', 'matched', 'covered',
+           'agree_as_lists', 'agree_as_ratios', 'sides', 'names_a_value', 'said_value', 'agree_as_equations',
+           'readings', 'equal', 'equal_percentages', 'as_prose', 'agree_as_values', 'verified', 'agree_as_regions',
+           'legible', 'grade_answer', 'LastBoxed']
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #1a164f2c
 import logging, re, unicodedata
@@ -100,7 +101,7 @@ def last_boxed(
     if end is None or end - begin > LONGEST: return None
     return TRAILING.sub("", INNER.sub("", text[begin:end])).strip() or None
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #da1828bb
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #c6a88735
 SIGNS = {
     "-": "−–—‒﹣⁻", "'": "’‘′", '"': "“”", ",": "，、", ".": "。", "(": "⟨", ")": "⟩", "": "£€¥₹\u200b\u200c\u200d\ufeff",
     r"\times ": "×✕", r"\cdot ": "·⋅∙•", r"\div ": "÷", r"^\circ ": "°º˚∘", r"\pi ": "π", r"\infty ": "∞", r"\pm ": "±",
@@ -127,7 +128,7 @@ def in_ascii(
     for drawn, said in DRAWN: text = drawn.sub(said, text)
     return unicodedata.normalize("NFKC", text.translate(SIGN)).translate(SIGN).replace("⁄", "/")
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #4a0fd5b0
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #a4ff134d
 SAYS = {name: said for said, names in {
     "": "displaystyle textstyle scriptstyle limits nolimits ensuremath rm bf it sf mathstrut strut null relax noindent",
     " ": "quad qquad enspace enskip thinspace medspace thickspace space hfill",
@@ -218,7 +219,7 @@ def tidy(
     text = APART.sub(lambda number: number[0].replace(" ", ""), " ".join(with_commands(text).split()))
     return BLANKS.sub("", text).strip()
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #a41205c0
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #3d913e85
 def answered(
     text: str, # a part of a response
 ) -> bool:
@@ -246,7 +247,7 @@ def read(
     "What math-verify makes of an answer: an expression and its text, the text alone, or nothing."
     return parse(rf"\boxed{{{answer}}}", READER, parsing_timeout=None, raise_on_error=True)
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #21b50621
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #f575d037
 REPEATING = re.compile(
     r"(\d*)\.(\d*)(?:\\(?:overline|bar)\{(\d+)\}|\((\d+)\)|(\\dot\{?\d\}?(?:\d*\\dot\{?\d\}?)?))"
 )
@@ -290,7 +291,7 @@ def written_out(
     if ANGULAR.search(text): text = in_radians(text)
     return "" if SIDE_BY_SIDE.search(text) else PRODUCT.sub(r"\\cdot ", text)
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #5103d53d
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #2142e1da
 def exact(
     found, # an expression, or a text
 ):
@@ -309,6 +310,7 @@ def read_exactly(
     except MemoryError: raise
     except Exception: return []
 
+NUMERAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)")
 UNITS = re.compile(r"(?:\\text\{[^{}]*\}(?:\^(?:-?\d|\{-?\d+\}))?(?:\\cdot|[/\s])*)+$")
 
 def without_units(
@@ -323,7 +325,9 @@ def value(
     text: str, # one answer, tidied
 ):
     "The expression that an answer is, without its unit; None when it cannot be read."
-    return next((found for found in read_exactly(without_units(text)) if not isinstance(found, str)), None)
+    bare = without_units(text)
+    if NUMERAL.fullmatch(bare): return Rational(bare)
+    return next((found for found in read_exactly(bare) if not isinstance(found, str)), None)
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #eccc9587
 DIGITS, CLOSE, SCALES = 50, Rational(1, 10**30), (1, -3, 40)
@@ -366,7 +370,7 @@ def same_number(
     digits = 1000 + max(0, int(log(size, 10).evalf()))
     return bool(abs((gold - found).evalf(15, maxn=digits)) < size / Rational(10) ** (digits // 2))
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #6390dabd
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #27e6b936
 def same_expression(
     gold: Expr,  # an expression
     found: Expr, # another
@@ -402,7 +406,7 @@ def far_apart(
     "Whether two answers have values that cannot be the same."
     return same_value(gold, found) is False
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #2a594eff
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #d5a44e74
 DECIMAL = re.compile(r"[+-]?(\d*)\.(\d+)")
 
 def rounds(
@@ -416,7 +420,7 @@ def rounds(
     beyond = (number - Rational(decimal)) * 10**places * (1 if number > 0 else -1) # what was cut off, of the last place
     return len(digits) >= 6 and len(match[2]) >= 6 and bool(-.5 <= beyond < 1 - Rational(1, 10**20))
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #661e14ef
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #c974b777
 AND = re.compile(
     r",?\s*\\text\{,?\s*(?:and|or)\s*\}|(?P<text>\\text\{[^{}]*\})|,?\s*(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
 )
@@ -456,7 +460,7 @@ def plainest(
     text = IDLE.sub("", TIMES.sub(r"\\cdot ", FRACTION.sub(with_braces, text)))
     return re.sub(r"([\^_])\{(\w)\}", r"\1\2", text)
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #c52060c5
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #7d1f543d
 WAYS: list[Callable[[str, str], bool | None]] = [] # asked in turn
 
 def way(
@@ -475,7 +479,7 @@ def agree(
     if gold == answer: return bool(gold)
     return next((verdict for each in WAYS if (verdict := each(gold, answer)) is not None), False)
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #f37a0279
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #a681e09a
 GEOMETRIC = re.compile(
     r"\\(?:(?:measured)?angle|triangle|odot|square|overline|overrightarrow|overleftrightarrow|vec)(?![A-Za-z])"
 )
@@ -518,7 +522,7 @@ def agree_as_words(
     (expected, surely), (found, named) = spoken(gold), spoken(answer)
     return expected == found if expected is not None and (surely or named) else None
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #ae57f767
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #383b5ce9
 CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?(?:([ap])\.?m\.?)?")
 
 BASE = re.compile(r"\(?([\dA-F]+)\)?_\s*\{?\s*(\d+)\s*\}?")
@@ -562,7 +566,7 @@ def agree_in_base(
     digits, base = based[1].groups() if based[1] else (answer, based[0][2])
     return based[0][1].lstrip("0") == digits.lstrip("0") and based[0][2] == base
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #d27415af
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #5c47513d
 GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 
 def outside(
@@ -598,7 +602,7 @@ def both_signs(
         for sign, other in ("+-", "-+")
     ]
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #5ca6364c
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #0772b599
 SINGLE, LIST, SET, POINT = "single", "list", r"\{\}", "()"
 
 def shape(
@@ -618,7 +622,7 @@ def shape(
     if not all(parts) or len(parts) == 1 and r"\pm" not in text: return SINGLE, [whole]
     return LIST, [one for part in parts for one in both_signs(part)]
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #04a741bb
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #62ef948a
 def matched(
     golds: Sequence[str],   # parts of the gold answer
     answers: Sequence[str], # parts of the response's
@@ -656,7 +660,7 @@ def agree_as_lists(
     if alone or other not in (kind, LIST) or other == LIST and kind != POINT: return False
     return len(golds) == len(answers) and all(map(agree, golds, answers))
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #21f34fc4
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #6f424570
 @way
 def agree_as_ratios(
     gold: str,   # as `plainest` writes it
@@ -670,7 +674,7 @@ def agree_as_ratios(
         agree(product(gold, answers[0]), product(answer, golds[0])) for gold, answer in zip(golds, answers)
     )
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #40846e50
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #4e3e277e
 RELATED = re.compile(r"[<>]|\\(?:le|ge|ne)(?![A-Za-z])|!=")
 EQUALS = re.compile(r"[(\[{]|[)\]}]|(?<![<>!:])=|\\in(?![A-Za-z])|\\approx(?![A-Za-z])")
 LETTERS = r"(?:[A-Za-z]|\\(?!frac|sqrt|sin|cos|tan|log|ln)[A-Za-z]+\s*|\\text\{[^{}]*\}\s*|\{\w+\})+"
@@ -701,7 +705,7 @@ def names_a_value(
     single = len(named.free_symbols) == 1 and (named.is_Add or named.as_coeff_Mul()[0] != 1)
     return bool(named.free_symbols) and not added and not single
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #13342e94
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #aea52d82
 def said_value(
     text: str, # an answer with an equality sign
 ) -> str | None:
@@ -728,7 +732,7 @@ def agree_as_equations(
     same_name = NAME.fullmatch(answers[0]) and golds[0].lower() == answers[0].lower()
     return agree(golds[-1], answers[-1]) if same_name else None
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #ce429d63
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #8172f266
 MEASURES = "cm mm km nm ft yd mi in kg mg lb oz ms hr min sec mph kmh ml mL Hz Pa m s h g L l J N W V"
 UNIT = rf"(?:(?:{MEASURES.replace(' ', '|')})(?![A-Za-z])(?:\^\{{?-?\d\}}?)?)"
 MEASURED = re.compile(
@@ -756,7 +760,7 @@ def equal(
             if not imaginary and rounds(decimal, real): return True
     return False if all(far_apart(*pair) for pair in pairs) else None
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #582ea137
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #86093cc6
 def equal_percentages(
     gold: str,   # one answer
     answer: str, # another
@@ -788,7 +792,7 @@ def agree_as_values(
     if not re.search(r"(?<![\\A-Za-z])[A-Za-z]", gold): answer = MEASURED.sub("", answer)
     return equal_percentages(gold, answer)
 
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #5f01758e
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #bc443607
 REGION = re.compile(r"\\infty|\\cup|[\[\]]")
 
 def verified(
@@ -828,8 +832,8 @@ def legible(
     answer: str, # the response's
 ) -> bool:
     "Whether more than text can be read of an answer."
-    if clock(answer) or any(not isinstance(part, str) for part in read_exactly(tidy(answer))): return True
-    return all(value(part) is not None for part in shape(plainest(answer))[1])
+    if clock(answer) or all(value(part) is not None for part in shape(plainest(answer))[1]): return True
+    return any(not isinstance(found, str) for found in read_exactly(tidy(answer)))
 
 def grade_answer(
     gold: str,          # the gold answer

@@ -154,13 +154,10 @@ def test_any_order_and_any_wording_says_the_same(order, roles, data):
         }
 
 
-PIECES = [
-    *"Zoey Oliver Bob is are not a knight knaves and , . : <answer> or \\boxed{ } may </s> Question:".split(),
-    "\n",
-]
+PIECES = "Zoey Oliver Bob is are not a knight knaves and , . : <answer> or \\boxed{ } may </s> Question:".split(" ")
 
 
-@given(st.lists(st.sampled_from(PIECES), max_size=25))
+@given(st.lists(st.sampled_from([*PIECES, "\n"]), max_size=25))
 def test_any_text_gets_everybody_or_nobody(words):
     found = knights_knaves.concluded(" ".join(words), NAMES, ROLES)
     assert found is None or list(found) == list(NAMES) and set(found.values()) <= set(ROLES)
