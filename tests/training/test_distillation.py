@@ -6,16 +6,15 @@ import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from test_training import BRIEF, SIZE, TASK, run_until, weights
+from test_training import run_until, weights
+from tiny_lab import TASK
 
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.base import RIGHT, Question, check_disjoint, load_task
 from rlvd_nb.tasks.kinship import make_question, path_of, questions_through, true_walk, unknown_facts
 from rlvd_nb.models.checkpoints import Model
-from rlvd_nb.models.prompts import render
-from rlvd_nb.models.prompts import completion_rows
+from rlvd_nb.models.prompts import completion_rows, render
 from rlvd_nb.training.distillation import OnPolicyConfig, SftConfig, sft_trainer, train_on_policy, train_sft
-from rlvd_nb.training.pretraining import pretrain_base, pretrain_teacher
 
 LESSON = SftConfig(epochs=2, batch=8, warmup=0, checkpoint=2)
 JUDGED = OnPolicyConfig(steps=6, batch=8, warmup=0, checkpoint=2, max_tokens=22)
@@ -67,9 +66,8 @@ def test_what_was_learned_is_said_and_ended(tiny_model, store):
     config = SftConfig(epochs=40, batch=8, warmup=0, learning_rate=1e-2)
     model, tokenizer = train_sft(tiny_model, pairs, config).load("cpu")
     ids = torch.tensor([tokenizer("Say it:").input_ids])
-    said = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False)[
-        0, ids.shape[1] :
-    ].tolist()
+    whole = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False)
+    said = whole[0, ids.shape[1]:].tolist()
     assert said[-1] == tokenizer.eos_token_id and tokenizer.decode(said[:-1]) == " \\boxed{7}"
 
 
@@ -78,11 +76,11 @@ def test_nothing_to_learn_is_said(tiny_model, store):
         train_sft(tiny_model, pd.DataFrame(columns=["prompt", "completion"]), LESSON)
     with pytest.raises(UserError, match="no questions for on-policy"):
         train_on_policy(tiny_model, tiny_model, [], JUDGED)
-    with pytest.raises(UserError, match="TRL's SFTConfig: .*epoch"):
-        train_sft(
-            tiny_model, pd.DataFrame(dict(prompt=["a"], completion=["b"])),
-            LESSON.model_copy(update=dict(trl=dict(epoch=3))),
-        )
+    with pytest.raises(UserError, match="the teacher is the student itself"):
+        train_on_policy(tiny_model, tiny_model, TASK.questions("train"), JUDGED)
+    pair = pd.DataFrame(dict(prompt=["a"], completion=["b"]))
+    misspelt = LESSON.model_copy(update=dict(trl=dict(epoch=3)))
+    with pytest.raises(UserError, match="TRL's SFTConfig: .*epoch"): train_sft(tiny_model, pair, misspelt)
 
 
 # a kill
@@ -93,26 +91,30 @@ def lessons():
     return pd.DataFrame([dict(prompt=q.prompt, completion=" " + TASK.worked(q, 0)) for q in questions])
 
 
-def students():
+def students(base, teacher):
     "Both students of the small base model."
-    base = pretrain_base(TASK, SIZE, BRIEF)
-    return [
-        train_sft(base, lessons(), LESSON),
-        train_on_policy(base, pretrain_teacher(TASK, SIZE, BRIEF), TASK.questions("train"), JUDGED),
-    ]
+    pulled = train_on_policy(base, teacher, TASK.questions("train"), JUDGED)
+    return [train_sft(base, lessons(), LESSON), pulled]
 
 
-KILLED = "import sys; sys.path.insert(0, sys.argv[1]); from test_distillation import students; students()"
+KILLED = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[1].split(":")
+from test_distillation import Model, students
+students(*(Model.at(Path(folder)) for folder in sys.argv[2:]))
+"""
 
 
-def test_killed_students_end_where_they_would_have_ended(store, monkeypatch):
-    "kill -9 in supervised fine-tuning, then in on-policy distillation: the weights of runs that were left alone."
-    for kind in ("sft", "on-policy"):
-        run_until(lambda: list(store.glob(f"store/{kind}/*.work/checkpoint-2/trainer_state.json")), store, KILLED)
-    resumed = students()
+def test_killed_students_end_where_they_would_have_ended(tiny_base, tiny_teacher, store, monkeypatch):
+    "kill -9 in on-policy distillation, then in supervised fine-tuning: the weights of runs that were left alone."
+    for kind in ("on-policy", "sft"):
+        left = lambda: list(store.glob(f"store/{kind}/*.work/checkpoint-2/trainer_state.json"))
+        run_until(left, store, KILLED, tiny_base.folder, tiny_teacher.folder)
+    resumed = students(tiny_base, tiny_teacher)
     monkeypatch.setenv("RLVD_OUT", f"{store}-fresh")
-    base = weights(pretrain_base(TASK, SIZE, BRIEF))
-    for one, other in zip(resumed, students()):
+    base = weights(tiny_base)
+    for one, other in zip(resumed, students(tiny_base, tiny_teacher)):
         a, b = weights(one), weights(other)
         assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
         assert all(not torch.equal(a[name], base[name]) for name in a if name.endswith("proj.weight"))
@@ -120,9 +122,9 @@ def test_killed_students_end_where_they_would_have_ended(store, monkeypatch):
         assert not list(one.folder.glob("checkpoint-*"))
 
 
-def test_a_teacher_of_another_vocabulary_is_refused(store, tiny_model):
+def test_a_teacher_of_another_vocabulary_is_refused(tiny_base, tiny_model, store):
     with pytest.raises(UserError, match="needs one vocabulary; the student's has"):
-        train_on_policy(pretrain_base(TASK, SIZE, BRIEF), tiny_model, TASK.questions("train"), JUDGED)
+        train_on_policy(tiny_base, tiny_model, TASK.questions("train"), JUDGED)
 
 
 # the lab's teacher
@@ -157,9 +159,8 @@ def test_new_knowledge_is_what_the_test_needs_and_no_test_question(seed):
     assert len({question.id for question in found}) == 20 and all(question.split == "train" for question in found)
     check_disjoint(found, test)
     for question in found: assert any(kind == 2 and fact in needed for fact, kind in facts_of(question).items())
-    assert found == TASK.new_knowledge(test, 20, seed) and all(
-        TASK.grade(q, TASK.worked(q, seed)).verdict == RIGHT for q in found
-    )
+    assert found == TASK.new_knowledge(test, 20, seed)
+    assert all(TASK.grade(question, TASK.worked(question, seed)).verdict == RIGHT for question in found)
 
 
 def test_more_new_knowledge_than_there_is():

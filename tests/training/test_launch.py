@@ -7,35 +7,25 @@ import pandas as pd
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from tiny_lab import TASK
 
 from rlvd_nb.core.errors import UserError
-from rlvd_nb.tasks.kinship import task as kinship
 from rlvd_nb.models.checkpoints import Model
-from rlvd_nb.models.word_models import LabModelConfig
 from rlvd_nb.training.distillation import SftConfig, train_sft
 from rlvd_nb.training.launch import failure_of, launch_command, launched
-from rlvd_nb.training.pretraining import PretrainConfig, pretrain_base
 from rlvd_nb.training.rlvr import GrpoConfig, train_grpo
 from rlvd_nb.training.trainers import share, training_history
 
 TWO = "--num_processes 2 --cpu --main_process_port 0"
 PATH = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-TASK = kinship(entities=30, train_questions=32, test_questions=30)
 QUESTIONS = TASK.questions("train")
 LESSON = pd.DataFrame(dict(prompt=[q.prompt for q in QUESTIONS], completion=[f" {q.gold}" for q in QUESTIONS]))
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    "A base model in a store of its own, and the stores of runs beside it."
-    folder = tmp_path_factory.mktemp("launch")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RLVD_OUT", str(folder / "base"))
-        base = pretrain_base(
-            TASK, LabModelConfig(width=32, layers=1, heads=2, hidden=32),
-            PretrainConfig(steps=100, texts=2000, rows=8, checkpoint=50, warmup=5),
-        )
-    return folder, base
+def stores(tmp_path_factory):
+    "A folder for the stores of runs."
+    return tmp_path_factory.mktemp("launch")
 
 
 def ended(model: Model):
@@ -43,11 +33,11 @@ def ended(model: Model):
     return training_history(model), dict(model.load("cpu")[0].named_parameters())
 
 
-def test_two_processes_fine_tune_as_one(world, monkeypatch):
+def test_two_processes_fine_tune_as_one(tiny_base, stores, monkeypatch):
     config, models = SftConfig(epochs=2, batch=8, warmup=0, learning_rate=3e-3, checkpoint=3), []
     for where, launch in (("one", ""), ("two", TWO)):
-        monkeypatch.setenv("RLVD_OUT", str(world[0] / where))
-        models.append(train_sft(world[1], LESSON, config, launch))
+        monkeypatch.setenv("RLVD_OUT", str(stores / where))
+        models.append(train_sft(tiny_base, LESSON, config, launch))
     assert models[0].folder.name == models[1].folder.name, "how it was launched is no part of what it is"
     (one, a), (two, b) = map(ended, models)
     assert len(one) == len(two) == 8 and one["loss"].iloc[-1] < one["loss"].iloc[0]
@@ -64,28 +54,25 @@ print(train_grpo(Model.at(Path(sys.argv[1])), TASK, QUESTIONS, REINFORCE, launch
 """
 
 
-def test_two_machines_reinforce_as_one_process(world, monkeypatch):
+def machine(rank: int, launch: str, base: Model, store: Path) -> subprocess.Popen:
+    "One of two machines, with a store of its own."
+    return subprocess.Popen(
+        [sys.executable, "-c", MACHINE, str(base.folder), f"{launch} --machine_rank {rank}"], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | dict(PYTHONPATH=PATH, RLVD_OUT=str(store)),
+    )
+
+
+def test_two_machines_reinforce_as_one_process(tiny_base, stores, monkeypatch):
     "A process and a store each, one and a half groups to a machine: the same rollouts and rewards, both get the model."
-    folder, base = world
     with socket.socket() as free: free.bind(("127.0.0.1", 0)); port = free.getsockname()[1]
-    launch = (
-        f"--num_machines 2 --num_processes 2 --main_process_ip 127.0.0.1 --main_process_port {port} --cpu"
-        " --machine_rank "
-    )
-    machines = [
-        subprocess.Popen(
-            [sys.executable, "-c", MACHINE, str(base.folder), launch + str(rank)], stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
-            env=os.environ | dict(PYTHONPATH=PATH, RLVD_OUT=str(folder / f"machine-{rank}")),
-        )
-        for rank in (0, 1)
-    ]
-    said = [machine.communicate(timeout=300) for machine in machines]
-    assert [machine.returncode for machine in machines] == [0, 0], said[0][1][-2000:] + said[1][1][-2000:]
-    monkeypatch.setenv("RLVD_OUT", str(folder / "one"))
-    (one, a), *others = map(
-        ended, [train_grpo(base, TASK, QUESTIONS, REINFORCE), *(Model.at(Path(out.split()[-1])) for out, _ in said)]
-    )
+    address = f"--main_process_ip 127.0.0.1 --main_process_port {port}"
+    launch = f"--num_machines 2 --num_processes 2 {address} --cpu"
+    machines = [machine(rank, launch, tiny_base, stores / f"machine-{rank}") for rank in (0, 1)]
+    said = [each.communicate(timeout=300) for each in machines]
+    assert [each.returncode for each in machines] == [0, 0], said[0][1][-2000:] + said[1][1][-2000:]
+    monkeypatch.setenv("RLVD_OUT", str(stores / "one"))
+    alone = train_grpo(tiny_base, TASK, QUESTIONS, REINFORCE)
+    (one, a), *others = map(ended, [alone, *(Model.at(Path(out.split()[-1])) for out, _ in said)])
     assert one["gradient norm"].max() > 0
     for two, b in others:
         for name in ("reward", "groups without gradient", "response length"):
@@ -101,14 +88,19 @@ def test_a_shared_step_takes_as_many_responses(batch, accumulated, processes):
     else: assert mine * passes * processes == batch * accumulated
 
 
-def test_what_cannot_be_shared_is_one_line(world, monkeypatch):
+def test_what_cannot_be_shared_is_one_line(tiny_base, store):
     "Refused by the processes, reported by the parent; the store stays without the artifact."
-    monkeypatch.setenv("RLVD_OUT", str(world[0] / "odd"))
-    with pytest.raises(
-        UserError, match="^2 processes cannot share a step of 7 responses x 1 accumulated passes equally; [^\n]*$"
-    ):
-        train_sft(world[1], LESSON, SftConfig(batch=7), TWO)
-    assert not [path for path in (world[0] / "odd/store/sft").iterdir() if not path.suffix]
+    message = "^2 processes cannot share a step of 7 responses x 1 accumulated passes equally; [^\n]*$"
+    with pytest.raises(UserError, match=message): train_sft(tiny_base, LESSON, SftConfig(batch=7), TWO)
+    assert not [path for path in (store / "store/sft").iterdir() if not path.suffix]
+
+
+def test_a_launched_training_that_did_not_train_is_one_line(tiny_base, store):
+    "Every process sees it, one of them says it, none leaves a model."
+    idle = SftConfig(epochs=1, batch=8, warmup=0, learning_rate=1e-30)
+    with pytest.raises(UserError, match="^distillation changed no weight; [^\n]*$"):
+        train_sft(tiny_base, LESSON, idle, TWO)
+    assert not [path for path in (store / "store/sft").iterdir() if not path.suffix]
 
 
 @pytest.mark.parametrize("code, last, kind, message", [
