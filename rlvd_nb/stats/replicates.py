@@ -9,7 +9,7 @@ __all__ = ['intervals']
 import numpy as np
 
 from .comparison import seed_effect, two_way_bootstrap
-from .estimators import mean_interval
+from .estimators import MIN_REPLICATES, mean_interval
 
 # %% ../../nbs/api/stats/03_replicates.ipynb #efd1682e
 def intervals(
@@ -23,6 +23,6 @@ def intervals(
         question_high=over_questions.high, seed_low=np.nan, seed_high=np.nan, seeds=len(values),
         questions=values.shape[1],
     )
-    if len(values) < 2: return found
+    if len(values) < MIN_REPLICATES: return found
     over_seeds, both = seed_effect(values), two_way_bootstrap(values, seed=seed)
     return found | dict(low=both.low, high=both.high, seed_low=over_seeds.low, seed_high=over_seeds.high)
