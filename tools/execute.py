@@ -4,7 +4,7 @@ is named.
 Sections run in the lab's setting, library notebooks as `nbdev_test` runs them. What is shown for a moment (progress
 bars, warnings) is dropped. The notebook remembers the sources that its outputs belong to, and `tools/in_sync.py`
 refuses one whose sources have changed since."""
-import hashlib, json, os, subprocess, sys
+import hashlib, json, os, re, subprocess, sys, tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +30,12 @@ def lasting(output: dict) -> bool:
     )
 
 
+def without_machine(outputs: list[dict]) -> list[dict]:
+    "Outputs with paths as they read from the project's root, whatever machine made them."
+    text = json.dumps(outputs).replace(f"{ROOT}/", "")
+    return json.loads(re.sub(re.escape(tempfile.gettempdir()) + r"/\w+", "(a temporary folder)", text))
+
+
 def is_shown_only(cell: dict) -> bool:
     "Whether a cell is for reading: `#| eval: false`."
     return cell["cell_type"] == "code" and "#| eval: false" in "".join(cell["source"])
@@ -52,10 +58,11 @@ def execute(path: Path) -> None:
     notebook, section = nbformat.read(path, as_version=4), path.parent == ROOT / "nbs"
     os.environ.pop("IN_TEST", None) if section else os.environ.__setitem__("IN_TEST", "1")
     run(notebook, path.parent)
-    for cell in notebook.cells:
-        if cell.cell_type == "code": cell.outputs = [output for output in cell.outputs if lasting(output)]
-    notebook.metadata["executed"] = code_digest(json.loads(nbformat.writes(notebook)))
-    path.write_text(nbformat.writes(notebook) + "\n")
+    written = json.loads(nbformat.writes(notebook))
+    for cell in written["cells"]:
+        if cell["cell_type"] == "code": cell["outputs"] = without_machine([o for o in cell["outputs"] if lasting(o)])
+    written["metadata"]["executed"] = code_digest(written)
+    path.write_text(nbformat.writes(nbformat.from_dict(written)) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ def share(row) -> str: return f"{100 * row['value']:.1f} [{100 * row['low']:.1f}
 
 
 def points(value: float, low: float, high: float) -> str:
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
+    "A change with its interval; too few questions or seeds have none."
+    interval = f"[{low:+.1f}, {high:+.1f}]" if low == low else "(no interval)"
+    return f"{value:+.1f} {interval}".replace("-", "−")
 
 
 def change(row, scale: float = 1, column: str = "change") -> str:

@@ -23,7 +23,9 @@ from ..core.artifacts import write_text
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
 from ..core.tables import as_text, columns_of, kind_of, read_rows, read_table, records, write_rows
-from ..tasks.base import ERROR, RIGHT, UNPARSED, WRONG, Grade, Question, Task, choose, load_task, ran_on, response_end
+from rlvd_nb.tasks.base import (
+    ERROR, RIGHT, UNPARSED, WRONG, Grade, Question, Task, choose, load_task, ran_on, response_end
+)
 from ..tasks.grading import check_golds, failed, grade_pairs, verdict_counts
 from ..tasks.math500 import LastBoxed, Math500
 from ..stats.estimators import maj_at_k, pass_at_k, share_interval, simultaneous_band, interval_text

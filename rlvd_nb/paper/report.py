@@ -393,7 +393,9 @@ def sample(
 ):
     "Sample and grade a model's responses: rlvd sample --model DIR --task math500 --out samples.jsonl"
     from rlvd_nb.paper.commands import sample_file
-    drawing = dict(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=seed, stop=tuple(stop or ()))
+    drawing = dict(
+        temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=seed, stop=tuple(stop or ())
+    )
     say(sample_file(model, task, out, split, samples, template, questions, force, engine, **drawing))
 
 # %% ../../nbs/api/paper/10_report.ipynb #48cf2f2a

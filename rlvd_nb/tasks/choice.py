@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LETTERS', 'CATEGORIES', 'Category', 'thing_names', 'Knowledge', 'ChoiceConfig', 'Shelf', 'Choice', 'read_choice',
-           'draw_choice', 'Choice4', 'task']
+           'draw_choice', 'values_of', 'vocabulary_of', 'Choice4', 'task']
 
 # %% ../../nbs/api/tasks/09_choice.ipynb #86cd0611
 from dataclasses import dataclass, replace
@@ -180,32 +180,37 @@ def draw_choice(
     options = list(dict.fromkeys([*likely, *others]))[:4]
     return Choice(category, path, thing, tuple(options[i] for i in rng.permutation(4)))
 
+# %% ../../nbs/api/tasks/09_choice.ipynb #c0ffee02
+def values_of(shelf: Shelf) -> list[str]:
+    "Every value of a shelf's facts, relation by relation."
+    return [word for words in shelf.values.values() for word in words]
+
+
+def vocabulary_of(
+    shelves: dict[str, Shelf], # a shelf a category
+    letters: bool,             # whether options have letters
+) -> list[str]:
+    "Every word of the choices, in a fixed order."
+    words = [[category, *shelf.relations, *values_of(shelf)] for category, shelf in shelves.items()]
+    return ["?", "of", THINK, CHECK, *LETTERS[:4 * letters], *(word for part in words for word in part)]
+
 # %% ../../nbs/api/tasks/09_choice.ipynb #3f45d43f
 class Choice4(ChainDomain):
     "Multiple choice over facts, with an exact check of every fact that is stated."
     name, version = "choice", "1"
     starts = list(CATEGORIES)
 
-    def __init__(
-        self,
-        config: ChoiceConfig, # its parameters
-    ):
+    def __init__(self, config: ChoiceConfig):  # its parameters
         super().__init__(config, list(product(CATEGORIES, config.hops)))
         self.shelves = {category: Shelf(category, config) for category in CATEGORIES}
-        self.values = frozenset(
-            word for shelf in self.shelves.values() for words in shelf.values.values() for word in words
-        )
+        self.values = frozenset(word for shelf in self.shelves.values() for word in values_of(shelf))
         self.answers = frozenset(LETTERS) if config.letters else self.values
         self.max_tokens = 7 * max(config.hops) + 4  # a verified chain, its end, and one word to spare
 
     @property
     def vocabulary(self) -> list[str]:
         "Every word, in a fixed order."
-        words = [
-            [category, *shelf.relations, *(word for values in shelf.values.values() for word in values)]
-            for category, shelf in self.shelves.items()
-        ]
-        return ["?", "of", THINK, CHECK, *LETTERS[:4 * self.config.letters], *(word for part in words for word in part)]
+        return vocabulary_of(self.shelves, self.config.letters)
 
     def draw(self, rng: np.random.Generator, level: tuple[str, int]) -> Choice:
         "A choice of this category and number of facts."

@@ -8,6 +8,7 @@ __all__ = ['SFT_CURVES', 'ON_POLICY_CURVES', 'SftConfig', 'sft_fields', 'sft_tra
 
 # %% ../../nbs/api/training/04_distillation.ipynb #ece4bf57
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
 import pandas as pd
@@ -146,7 +147,8 @@ def on_policy_trainer(
     from trl import DistillationTrainer
     (model, tokenizer), (judge, words) = base.load(exact=True), teacher.load()
     same_vocabulary(tokenizer, words)
-    rows = Dataset.from_list([dict(prompt=render(q.prompt, template, tokenizer)) for q in questions])
+    asked = islice(cycle(questions), max(len(questions), config.batch))  # TRL leaves out a step that is not full
+    rows = Dataset.from_list([dict(prompt=render(q.prompt, template, tokenizer)) for q in asked])
     for reader in (model, judge):
         Tokenized(tokenizer, reader.config).encode(rows["prompt"], config.max_tokens)  # refuses what would not fit
     with trl_quietly():
