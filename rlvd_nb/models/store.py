@@ -235,7 +235,7 @@ def respond(
     "Graded responses, sampled now as far as they are not stored."
     if n < 1: raise UserError(f"n must be 1 or more responses a question, not {n}")
     if not questions: raise UserError("no questions to sample responses for")
-    engine, prompts = chosen_engine(engine), model.render([q.prompt for q in questions], template)
+    prompts, engine = model.render([q.prompt for q in questions], template), chosen_engine(engine)
     key = sample_key(model, params, engine)
     folder = address("samples", key)
     with locked(folder):

@@ -157,7 +157,7 @@ def test_a_gold_that_cannot_be_read_is_no_models_fault(rlvd_here, tmp_path):
     assert (
         code == 0
         and verdicts(tmp_path / "b.jsonl") == ["error", "error", "right", "wrong", "right", "wrong"]
-        and r"'\\text{}' is judged error; verdict error for its 2" in out
+        and r"'\\text{}' is judged unparsed; verdict error for its 2" in out
     )
     code, out, _ = rlvd_here("passk", tmp_path / "b.jsonl", "--out", tmp_path / "k.csv")
     assert code == 0 and "2 of 6 responses have the verdict error (questions odd)" in out
