@@ -53,7 +53,7 @@ def _read_parts(folder: Path, parts: tuple[tuple[str, int, int], ...]) -> pd.Dat
     for part in (folder / name for name, *_ in parts):
         if checksum(part)[:NAME] == part.stem: good.append(pq.read_table(part))
         else: set_aside(part, "its bytes do not have the checksum in its name")
-    return pa.concat_tables(good).to_pandas() if good else None
+    return pa.concat_tables(good, promote_options="permissive").to_pandas() if good else None
 
 # %% ../../nbs/api/models/07_store.ipynb #3838164b
 def read_parts(
