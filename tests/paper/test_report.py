@@ -47,7 +47,7 @@ def test_each_figure_says_what_made_it(report):
     folder = Path(tempfile.gettempdir()) / f"rlvd_nb-smoke-{os.getuid()}" / "lab"
     record = json.loads((folder / "rlvr_transitions.json").read_text())
     assert {"name", "caption", "section", "parameters", "inputs", "versions", "files"} == set(record)
-    assert {"base", "RLVR", "samples", "task"} <= set(record["inputs"]) and set(record["files"]) == {
+    assert {"seed 0", "seed 1", "task"} <= set(record["inputs"]) and set(record["files"]) == {
         "rlvr_transitions.png",
         "rlvr_transitions.svg",
     }
