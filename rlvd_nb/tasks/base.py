@@ -82,8 +82,9 @@ MARK = re.compile("|".join(map(re.escape, CLOSES + OPENS)))
 OWN_TURN = re.compile(rf"(?:\s*(?:{'|'.join(map(re.escape, OPENS))})\s*(?:assistant|model)?(?:<\|end_header_id\|>)?)*")
 
 NEXT_QUESTION = re.compile(
-    r"^[#>*_ \t]*+(?i:(?:next|new|another) )?(?:(?i:question|problem|exercise|user|human|instruction)|Q)(?![A-Za-z])"
-    r"[ \t]*+(?:[*_]*[:：]|(?:#|(?i:no\.?|number))?[ ]?\d+[ \t]*+[*_]*(?:[:：.)]|[ \t]*+$)|[*_]*[ \t]*+$)",
+    r"^[#>*_ \t]*+(?:\\\w+\*?\{)?(?i:(?:next|new|another) )?"
+    r"(?:(?i:question|problem(?: statement)?|exercise|user|human|instruction)|Q)(?![A-Za-z])"
+    r"[ \t]*+(?:[*_]*[:：]|(?:#|(?i:no\.?|number))?[ ]?\d+[ \t]*+[*_]*(?:[:：.)}]|[ \t]*+$)|[*_}]*[ \t]*+$)",
     re.MULTILINE,
 )
 

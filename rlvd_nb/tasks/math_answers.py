@@ -4,20 +4,20 @@
 
 # %% auto #0
 __all__ = ['LONGEST', 'BOX', 'FIRST', 'INNER', 'TRAILING', 'BLANK', 'DENIED', 'SIGNS', 'SIGN', 'RAISED', 'DRAWN', 'SAYS',
-           'SIGNED', 'TOKEN', 'FENCES', 'GONE', 'FONT', 'FUNCTIONS', 'THOUSANDS', 'APART', 'DOUBLED', 'WHOLE_TEXT',
-           'NAMES', 'BARE', 'ROOT', 'PERCENT', 'BLANKS', 'READER', 'REPEATING', 'MIXED', 'IMPROPER', 'PRODUCT',
-           'SIDE_BY_SIDE', 'DEGREES', 'TURN', 'ANGULAR', 'NUMERAL', 'UNITS', 'DIGITS', 'CLOSE', 'SCALES', 'DECIMAL',
+           'SIGNED', 'TOKEN', 'FENCES', 'GONE', 'FONT', 'FUNCTIONS', 'LETTER', 'THOUSANDS', 'APART', 'DOUBLED',
+           'WHOLE_TEXT', 'NAMES', 'BARE', 'ROOT', 'PERCENT', 'BLANKS', 'READER', 'REPEATING', 'MIXED', 'IMPROPER',
+           'PRODUCT', 'SIDE_BY_SIDE', 'DEGREES', 'TURN', 'ANGULAR', 'NUMERAL', 'DIGITS', 'CLOSE', 'SCALES', 'DECIMAL',
            'AND', 'FRACTION', 'IDLE', 'TIMES', 'WAYS', 'GEOMETRIC', 'WORD', 'NAMED', 'CHOICE', 'CHOSEN', 'CLOCK',
-           'BASE', 'GROUPED', 'SINGLE', 'LIST', 'SET', 'POINT', 'RELATED', 'EQUALS', 'LETTERS', 'NAME', 'MEASURES',
-           'UNIT', 'MEASURED', 'POWER', 'REGION', 'only_mentioned', 'void', 'boxes', 'last_boxed', 'in_ascii',
-           'plain_command', 'plain_font', 'with_commands', 'tidy', 'answered', 'read_answer', 'read', 'repeating',
-           'in_radians', 'written_out', 'exact', 'read_exactly', 'without_units', 'value', 'value_at_a_point',
-           'gap_and_size', 'same_number', 'same_expression', 'same_value', 'far_apart', 'rounds', 'with_braces',
-           'closing', 'plainest', 'way', 'agree', 'untexted', 'spoken', 'agree_as_words', 'clock', 'hours',
-           'agree_as_times', 'agree_in_base', 'outside', 'joined', 'both_signs', 'shape', 'matched', 'covered',
-           'agree_as_lists', 'agree_as_ratios', 'sides', 'names_a_value', 'said_value', 'agree_as_equations',
-           'readings', 'equal', 'equal_percentages', 'as_prose', 'agree_as_values', 'verified', 'agree_as_regions',
-           'legible', 'grade_answer', 'LastBoxed']
+           'BASE', 'TEXT_BEHIND', 'WORDS_BEHIND', 'MEASURES', 'UNIT', 'MEASURED', 'GROUPED', 'SINGLE', 'LIST', 'SET',
+           'POINT', 'RELATED', 'EQUALS', 'COMMAND', 'NAME', 'FORMULAS', 'POWER', 'REGION', 'only_mentioned', 'void',
+           'boxes', 'last_boxed', 'in_ascii', 'plain_command', 'plain_font', 'with_commands', 'tidy', 'answered',
+           'read_answer', 'read', 'repeating', 'in_radians', 'written_out', 'exact', 'read_exactly', 'value',
+           'value_at_a_point', 'gap_and_size', 'same_number', 'same_expression', 'same_value', 'far_apart', 'rounds',
+           'with_braces', 'closing', 'plainest', 'way', 'agree', 'untexted', 'spoken', 'agree_as_words', 'clock',
+           'hours', 'agree_as_times', 'agree_in_base', 'without_units', 'agree_but_for_units', 'outside', 'joined',
+           'both_signs', 'shape', 'matched', 'covered', 'agree_as_lists', 'agree_as_ratios', 'sides', 'names_a_value',
+           'said_value', 'agree_as_equations', 'readings', 'equal', 'equal_percentages', 'as_prose', 'agree_as_values',
+           'verified', 'agree_as_regions', 'legible', 'grade_answer', 'LastBoxed']
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #1a164f2c
 import logging, re, unicodedata
@@ -26,7 +26,9 @@ from functools import lru_cache
 
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Add, Eq, Expr, Float, I, MatrixBase, MatrixExpr, Ne, Rational, S, log, nan, oo, zoo
+from sympy import (
+    Add, Eq, Expr, Float, I, MatrixBase, MatrixExpr, Ne, Rational, S, cos, cot, log, nan, oo, sin, tan, zoo
+)
 
 from ..core.seeds import digest
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question, gives_answer, response_end
@@ -48,7 +50,8 @@ INNER = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
 TRAILING = re.compile(r"(?<!\\)[.,;\s]+$")
 
 BLANK = re.compile(  # the content of a box that is only spoken of
-    r"(?:[\s.…_\[\]<>{}]|\\[lc]?dots|\\_|\\text(?=\{)|(?i:\b(?:the|your|my|final|correct|answer|answers|here)\b))*"
+    r"(?:[\s.…_~\[\]<>{}]|\\[lc]?dots|\\[_ ,;:!]|\\text(?=\{)"
+    r"|(?i:\b(?:the|your|my|final|correct|answer|answers|here)\b))*"
 )
 
 DENIED = re.compile(r"\b(?:not|rather than|instead of)[\s$]*(?:\\[(\[]\s*)?\\(?:boxed|fbox)\s*\{?\Z")
@@ -148,10 +151,12 @@ GONE = re.compile(r"\\(?:[hv]space\*?|[hv]?phantom|label|tag|color)\s*\{[^{}]*\}
 
 FONT = re.compile(
     r"\\(?P<kind>text(?!color|style)\w*|math(?:rm|it|bf|sf|tt|normal|ord|op)|mbox|hbox|emph|operatorname|boldsymbol|bm"
-    r"|underline|textcolor\s*\{\w+\})\s*\{(?P<said>[^{}]*)\}"
+    r"|underline|textcolor\s*\{\w+\})\s*\{(?P<said>(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 )
 
 FUNCTIONS = "sin cos tan cot log ln arcsin arccos arctan".split()
+
+LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #f4e4f100
 def plain_command(
@@ -168,9 +173,8 @@ def plain_font(
     "What stands in a font: as it is where the font changes nothing, otherwise as text."
     said, bare, before = font["said"], font["said"].strip(), font.string[:font.start()].rstrip()
     roman, counted = font["kind"].startswith(("math", "op")), re.search(r"[\d}]$|\\cdot$|\w/$", before)
-    if not re.search(r"[A-Za-z]", said) or not font["kind"].startswith(("text", "math", "op", "mbox", "hbox", "emph")):
-        return said
-    if font["kind"].startswith("textcolor"): return said
+    if not LETTER.search(said) or font["kind"].startswith(("bo", "bm", "under", "textcolor")): return said
+    if re.search(r"[\\{}^=]", said) and roman and not counted: return said # a formula
     if bare in FUNCTIONS and roman: return rf"\{bare} "
     if bare in ("i", "e") and (roman or re.search(r"[\d+\-)}]$", before)) or len(bare) == 1 and roman and not counted:
         return f" {bare}" if before[-1:].isalpha() else bare
@@ -185,7 +189,7 @@ DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
 
 WHOLE_TEXT = re.compile(r"\\text\{([^{}]*\d[^{}]*)\}")
 
-NAMES = "|".join([*FUNCTIONS, "pi", "sqrt", "infty", "infinity"])
+NAMES = "|".join([*FUNCTIONS, "pi", "theta", "sqrt", "infty", "infinity"])
 
 BARE = re.compile(rf"\\text\{{[^{{}}]*\}}|(?<![\\A-Za-z])(?P<name>{NAMES})(?![A-Za-z])")
 
@@ -311,23 +315,14 @@ def read_exactly(
     except Exception: return []
 
 NUMERAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)")
-UNITS = re.compile(r"(?:\\text\{[^{}]*\}(?:\^(?:-?\d|\{-?\d+\}))?(?:\\cdot|[/\s])*)+$")
 
-def without_units(
-    text: str, # an answer, tidied
-) -> str:
-    "The answer without text behind it."
-    return UNITS.sub("", text).strip() or text
-
-# %% ../../nbs/api/tasks/05_math_answers.ipynb #3c13fde2
 @lru_cache(maxsize=8192)
 def value(
     text: str, # one answer, tidied
 ):
-    "The expression that an answer is, without its unit; None when it cannot be read."
-    bare = without_units(text)
-    if NUMERAL.fullmatch(bare): return Rational(bare)
-    return next((found for found in read_exactly(bare) if not isinstance(found, str)), None)
+    "The expression that an answer is; None when it cannot be read."
+    if NUMERAL.fullmatch(text): return Rational(text)
+    return next((found for found in read_exactly(text) if not isinstance(found, str)), None)
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #eccc9587
 DIGITS, CLOSE, SCALES = 50, Rational(1, 10**30), (1, -3, 40)
@@ -484,7 +479,7 @@ GEOMETRIC = re.compile(
     r"\\(?:(?:measured)?angle|triangle|odot|square|overline|overrightarrow|overleftrightarrow|vec)(?![A-Za-z])"
 )
 
-WORD = re.compile(r"[A-Za-z][A-Za-z .,'\"!?-]*")
+WORD = re.compile(r"[A-Za-z][A-Za-z .,'\"!?]*(?:-[A-Za-z]{2}[A-Za-z .,'\"!?]*)*")
 
 NAMED = re.compile(r"[A-Z].*[A-Z]|[A-Z][a-z]{2}|[A-Za-z]{4}|(?i:yes|no|odd|all|any|one|two|six|ten|up)\Z")
 
@@ -525,7 +520,7 @@ def agree_as_words(
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #383b5ce9
 CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?(?:([ap])\.?m\.?)?")
 
-BASE = re.compile(r"\(?([\dA-F]+)\)?_\s*\{?\s*(\d+)\s*\}?")
+BASE = re.compile(r"([\dA-F]+)\)?_\s*\{?\s*(\d+)\s*\}?")
 
 def clock(
     text: str, # an answer
@@ -560,11 +555,37 @@ def agree_in_base(
     answer: str, # likewise
 ) -> bool | None:
     "Numerals with a base agree in their digits and in the base, which is 10 where the gold one names none."
-    based = BASE.fullmatch(gold), BASE.fullmatch(answer)
-    if not any(based): return None
-    if not based[0]: return based[1][2] == "10" and agree(gold, based[1][1])
-    digits, base = based[1].groups() if based[1] else (answer, based[0][2])
-    return based[0][1].lstrip("0") == digits.lstrip("0") and based[0][2] == base
+    expected, found = (BASE.fullmatch(text.strip("()")) for text in (gold, answer))
+    if not expected: return found[2] == "10" and agree(gold, found[1]) if found else None
+    if not found and re.search(r"=|\\text", answer): return None # it may have a unit or a name
+    digits, base = found.groups() if found else (answer.strip("()"), expected[2])
+    return expected[1].lstrip("0") == digits.lstrip("0") and expected[2] == base
+
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #e41df648
+TEXT_BEHIND = re.compile(r"(?:\\text\{[^{}]*\}(?:\^(?:-?\d|\{-?\d+\}))?(?:\\cdot|[/\s])*)+$")
+WORDS_BEHIND = re.compile(
+    r"(?:(?<=[)\]}])\s?|(?:(?<=\d)|(?<=\\pi)|(?<=[^A-Za-z\\][A-Za-z])|(?<=^[A-Za-z]))\s)"
+    r"(?:[a-z]{4,}|men|day|way)(?:\s[a-z]+)*$"
+)
+MEASURES = "cm mm km nm ft yd mi in kg mg lb oz ms hr min sec mph kmh ml mL Hz Pa m s h g L l J N W V"
+UNIT = rf"(?:(?:{MEASURES.replace(' ', '|')})(?![A-Za-z])(?:\^\{{?-?\d\}}?)?)"
+MEASURED = re.compile(rf"(?<=[\d}})])\s*{UNIT}(?:(?:/|\s|\\cdot\s?){UNIT})*$")
+
+def without_units(
+    text: str, # an answer, as `plainest` writes it
+) -> str:
+    "The answer without words and text behind it; itself if it has nothing else."
+    return WORDS_BEHIND.sub("", TEXT_BEHIND.sub("", text)).strip() or text
+
+@way
+def agree_but_for_units(
+    gold: str,   # as `plainest` writes it
+    answer: str, # likewise
+) -> bool | None:
+    "Answers with units agree when they do without."
+    bare_gold, bare_answer = without_units(gold), without_units(answer)
+    if not LETTER.search(bare_gold): bare_answer = MEASURED.sub("", bare_answer)
+    return agree(bare_gold, bare_answer) if (bare_gold, bare_answer) != (gold, answer) else None
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #5c47513d
 GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
@@ -610,7 +631,7 @@ def shape(
 ) -> tuple[str, list[str]]:
     "How an answer is put together (SINGLE, LIST, SET or its two brackets), and its parts."
     opening = r"\{" if text.startswith(r"\{") else text[:1]
-    if r"\pm" in text and opening != r"\{" or re.search(r"\\mid|[|:]", text): opening = ""
+    if r"\pm" in text and r"\{" not in text or re.search(r"\\mid|[|:]", text): opening = ""
     if opening in ("(", "[", r"\{") and closing(text, len(opening) - 1) == len(text) - 1:
         ending = r"\}" if text.endswith(r"\}") else text[-1]
         inside = outside(joined(text[len(opening):len(text) - len(ending)], True), ",;")
@@ -619,7 +640,7 @@ def shape(
         if all(inside) and opening + ending == "()": return shape(inside[0])
     whole = joined(text, False)
     parts = outside(whole, ",;")
-    if not all(parts) or len(parts) == 1 and r"\pm" not in text: return SINGLE, [whole]
+    if not all(parts) or len(parts) == 1 and (r"\pm" not in text or r"\{" in text): return SINGLE, [whole]
     return LIST, [one for part in parts for one in both_signs(part)]
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #62ef948a
@@ -677,10 +698,13 @@ def agree_as_ratios(
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #4e3e277e
 RELATED = re.compile(r"[<>]|\\(?:le|ge|ne)(?![A-Za-z])|!=")
 EQUALS = re.compile(r"[(\[{]|[)\]}]|(?<![<>!:])=|\\in(?![A-Za-z])|\\approx(?![A-Za-z])")
-LETTERS = r"(?:[A-Za-z]|\\(?!frac|sqrt|sin|cos|tan|log|ln)[A-Za-z]+\s*|\\text\{[^{}]*\}\s*|\{\w+\})+"
+COMMAND = r"\\(?!text|[dt]?frac|sqrt|sin|cos|tan|cot|sec|csc|log|ln)[A-Za-z]+"
 NAME = re.compile(
-    rf"{LETTERS}(?:_(?:\w|\{{[^{{}}]*\}})|'|\^\{{-1\}})*(?:\([^=]*\))?|[|\[]{LETTERS}[|\]]|\([A-Za-z](?:, ?[A-Za-z])+\)"
+    rf"(?=[\\A-Za-z])(?:\\text\{{[^{{}}]*\}}\s*)*(?:m(?=\\))?(?:{COMMAND}\s*)?"
+    r"(?:[A-Za-z]{4,}|[A-Z]+|[a-z]|\{\w+\})?(?:_(?:\w|\{[^{}]*\})|'|\^\{-1\})*(?:\([^=]*\))?"
+    r"|[|\[][A-Z]+[|\]]|\([A-Za-z](?:, ?[A-Za-z])+\)"
 )
+FORMULAS = sin, cos, tan, cot, log
 
 def sides(
     text: str, # an answer, as `plainest` writes it
@@ -701,9 +725,9 @@ def names_a_value(
     if NAME.fullmatch(left): return True
     named = value(left)
     if not isinstance(named, Expr): return bool(re.search("[A-Za-z]", left)) and not re.search(r"\d", left)
+    symbols = {symbol.name for symbol in named.free_symbols}
     added = any(term.is_number for total in named.atoms(Add) for term in total.args)
-    single = len(named.free_symbols) == 1 and (named.is_Add or named.as_coeff_Mul()[0] != 1)
-    return bool(named.free_symbols) and not added and not single
+    return bool(symbols) and not symbols & {*"xyz"} and not added and (len(symbols) > 1 or isinstance(named, FORMULAS))
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #aea52d82
 def said_value(
@@ -733,11 +757,6 @@ def agree_as_equations(
     return agree(golds[-1], answers[-1]) if same_name else None
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #8172f266
-MEASURES = "cm mm km nm ft yd mi in kg mg lb oz ms hr min sec mph kmh ml mL Hz Pa m s h g L l J N W V"
-UNIT = rf"(?:(?:{MEASURES.replace(' ', '|')})(?![A-Za-z])(?:\^\{{?-?\d\}}?)?)"
-MEASURED = re.compile(
-    rf"(?<=[\d}})])(?:\s*{UNIT}(?:(?:/|\s|\\cdot\s?){UNIT})*|\s(?:[a-z]{{4,}}|men|day|way)(?:\s[a-z]+)*)$"
-)
 POWER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))[eE]([+-]?\d+)")
 
 def readings(
@@ -785,11 +804,9 @@ def agree_as_values(
     gold: str,   # as `plainest` writes it
     answer: str, # likewise
 ) -> bool | None:
-    "Single answers agree in their value, whatever their unit."
+    "Single answers agree in their value, and prose word for word."
     if RELATED.search(gold + answer) or len(sides(gold)) + len(sides(answer)) > 2: return None
-    gold, answer = without_units(gold), without_units(answer)
     if r"\text{" in gold + answer: return as_prose(gold) == as_prose(answer)
-    if not re.search(r"(?<![\\A-Za-z])[A-Za-z]", gold): answer = MEASURED.sub("", answer)
     return equal_percentages(gold, answer)
 
 # %% ../../nbs/api/tasks/05_math_answers.ipynb #bc443607
@@ -832,7 +849,8 @@ def legible(
     answer: str, # the response's
 ) -> bool:
     "Whether more than text can be read of an answer."
-    if clock(answer) or all(value(part) is not None for part in shape(plainest(answer))[1]): return True
+    parts = shape(without_units(plainest(answer)))[1]
+    if clock(answer) or all(value(part) is not None for part in parts): return True
     return any(not isinstance(found, str) for found in read_exactly(tidy(answer)))
 
 def grade_answer(

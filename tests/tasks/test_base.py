@@ -13,7 +13,8 @@ HEADINGS = [
     "Question: What?", "Question 2: What?", "Question 2", "**Question:** What?", "### Question", "## Question 3.",
     "Problem: Find x.", "Problem 2. Find x.", "**Problem 2:** Find x.", "Problem #4: Find x.", "Q: What?", "Q2. What?",
     "User: Thanks!", "USER: Thanks!", "Human: Thanks!", "### Human: Thanks!", "### Instruction:", "Exercise 3.",
-    "Next question: What?", "New problem: What?", "> Question: What?", "human : Thanks",
+    "Next question: What?", "Problem Statement: x", r"\textbf{Question 2}", r"\section*{Problem 3}",
+    "New problem: What?", "> Question: What?", "human : Thanks",
 ]
 PROSE = [
     "Problem solved.", "Questions like this one are easy.", "User input is 3.", "Humans err.", "Q is the midpoint.",
