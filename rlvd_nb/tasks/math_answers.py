@@ -27,7 +27,8 @@ from functools import lru_cache
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import (
-    Add, Eq, Expr, Float, I, MatrixBase, MatrixExpr, Ne, Rational, S, cos, cot, log, nan, oo, sin, tan, zoo
+    Add, Derivative, Eq, Expr, Float, I, Integral, Limit, MatrixBase, MatrixExpr, Ne, Product, Rational, S, Sum, cos,
+    cot, log, nan, oo, sin, tan, zoo
 )
 
 from ..core.seeds import digest
@@ -299,11 +300,11 @@ def written_out(
 def exact(
     found, # an expression, or a text
 ):
-    "An expression with its decimals as fractions, and products of matrices multiplied out; anything else as it is."
+    "An expression with decimals as fractions, and with sums, integrals and products of matrices worked out."
     if isinstance(found, str): return found
     decimals = found.atoms(Float)
     if decimals: found = found.xreplace({number: Rational(str(number)) for number in decimals})
-    return found.doit() if isinstance(found, MatrixExpr) else found
+    return found.doit() if found.has(Derivative, Integral, Limit, MatrixExpr, Product, Sum) else found
 
 def read_exactly(
     text: str, # an answer, tidied
