@@ -11,7 +11,7 @@ from rlvd_nb.tasks.base import RIGHT, UNPARSED, Task, check_disjoint
 from rlvd_nb.tasks.choice import CATEGORIES, LETTERS, read_choice, task, thing_names
 from rlvd_nb.tasks.kinship import CHECK, PATTERNS, RELATIONS, THINK, World, WorldConfig, entity_names
 from rlvd_nb.tasks.tracing import task as tracing
-from rlvd_nb.models.checkpoints import word_reader, word_tokenizer
+from rlvd_nb.models.word_models import word_reader, word_tokenizer
 
 TASK = task(train_questions=80, test_questions=80)
 QUESTIONS = TASK.questions("test")

@@ -367,7 +367,7 @@ def test_chains_of_the_text_are_right_and_bare_answers_slip():
 
 def test_words_are_tokens():
     pytest.importorskip("torch")
-    from rlvd_nb.models.checkpoints import word_reader, word_tokenizer
+    from rlvd_nb.models.word_models import word_reader, word_tokenizer
     tokenizer = word_tokenizer(LAB.vocabulary, LAB.starts)
     read = word_reader(tokenizer)
     for prompt, response in islice(LAB.text(0), 100):
