@@ -578,6 +578,7 @@ def without_units(
     "The answer without words and text behind it; itself if it has nothing else."
     return WORDS_BEHIND.sub("", TEXT_BEHIND.sub("", text)).strip() or text
 
+# %% ../../nbs/api/tasks/05_math_answers.ipynb #d4db18d4
 @way
 def agree_but_for_units(
     gold: str,   # as `plainest` writes it
