@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NAME', 'SAMPLE_COLUMNS', 'PAIR', 'VERDICT_COLUMNS', 'PIECE', 'PATIENCE', 'ENGINES', 'add_part', 'read_parts',
-           'missing', 'fill', 'with_grades', 'add_verdicts', 'in_pieces', 'looked_up', 'verdicts', 'chosen_engine',
-           'sample_key', 'sampler_for', 'respond']
+           'missing', 'fill', 'with_grades', 'add_verdicts', 'in_pieces', 'looked_up', 'verdicts', 'check_engine',
+           'chosen_engine', 'sample_key', 'sampler_for', 'check_asked', 'respond']
 
 # %% ../../nbs/api/models/07_store.ipynb #2e9f0768
 import time, uuid
@@ -25,6 +25,7 @@ from ..core.errors import UserError
 from ..tasks.base import Grade, Question, Task
 from ..tasks.grading import grade_pairs
 from .checkpoints import Model
+from .prompts import check_template
 from .sampling import Request, Sampler, SamplingParams, before_stop
 from .vllm_sampler import VllmSampler, build, stop_engine, unavailable
 
@@ -188,11 +189,18 @@ def verdicts(
 # %% ../../nbs/api/models/07_store.ipynb #4c7d39c7
 ENGINES = ("transformers", "vllm")
 
+def check_engine(
+    engine: str, # a name
+) -> None:
+    "Refuse an engine that there is not."
+    if engine not in (*ENGINES, "auto"): raise UserError(f"engine must be {', '.join(ENGINES)} or auto, not {engine!r}")
+
+# %% ../../nbs/api/models/07_store.ipynb #e59543e5
 def chosen_engine(
     engine: str, # transformers, vllm, or auto: vLLM where it can run
 ) -> str:
     "The engine that is meant; says which one `auto` takes, and where vLLM is wanted and cannot run."
-    if engine not in (*ENGINES, "auto"): raise UserError(f"engine must be {', '.join(ENGINES)} or auto, not {engine!r}")
+    check_engine(engine)
     if engine == "transformers": return engine
     why = unavailable()
     if engine == "auto": print(f"engine: {f'transformers, as {why}' if why else build()}")
@@ -220,6 +228,17 @@ def sampler_for(
     from rlvd_nb.models.transformers_sampler import TransformersSampler
     return TransformersSampler(*model.load())
 
+# %% ../../nbs/api/models/07_store.ipynb #0078340c
+def check_asked(
+    n: int,        # responses a question
+    template: str, # what the model reads around a question
+    engine: str,   # who samples
+) -> None:
+    "Refuse what no model could answer; asked before one is opened, which may mean to download it."
+    if n < 1: raise UserError(f"n must be 1 or more responses a question, not {n}")
+    check_template(template)
+    check_engine(engine)
+
 # %% ../../nbs/api/models/07_store.ipynb #51db1f34
 def respond(
     model: Model,                  # who answers
@@ -233,7 +252,7 @@ def respond(
     sampler: Callable[[Model], Sampler] | None = None, # how a sampler is made; the engine's own when None
 ) -> pd.DataFrame:
     "Graded responses, sampled now as far as they are not stored."
-    if n < 1: raise UserError(f"n must be 1 or more responses a question, not {n}")
+    check_asked(n, template, engine)
     if not questions: raise UserError("no questions to sample responses for")
     prompts, engine = model.render([q.prompt for q in questions], template), chosen_engine(engine)
     key = sample_key(model, params, engine)

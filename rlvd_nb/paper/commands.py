@@ -30,8 +30,9 @@ from ..tasks.grading import check_golds, failed, grade_pairs, verdict_counts
 from ..tasks.math500 import LastBoxed, Math500
 from ..stats.estimators import maj_at_k, pass_at_k, share_interval, simultaneous_band, interval_text
 from ..models.checkpoints import Model, open_model
+from ..models.prompts import check_template
 from ..models.sampling import SamplingParams
-from ..models.store import respond
+from ..models.store import check_asked, respond
 from ..responses.indicators import STUDENT, student_indicators
 from ..responses.surface import KEYWORDS
 from .compare import (
@@ -438,7 +439,7 @@ def sample_file(
 ) -> list[str]:
     "Sample and grade a model's responses; sentences that say what came of it. UserError in one line on bad input."
     out = Path(out)
-    kind_of(out), check_out(out, force), need_models("sampling")
+    kind_of(out), check_out(out, force), need_models("sampling"), check_asked(samples, template, engine)
     judge = load_task(task)
     params = SamplingParams(**drawing | dict(max_tokens=drawing.get("max_tokens") or judge.max_tokens))
     chosen, opened = choose(judge, split, questions or None), open_model(model)
@@ -479,7 +480,7 @@ def quality_file(
 ) -> tuple[pd.DataFrame, list[str]]:
     "A row an indicator, with mean and quartiles over the responses, and sentences. UserError in one line on bad input."
     path, out = Path(path), Path(out)
-    kind_of(out), check_out(out, force), need_models("scoring responses")
+    kind_of(out), check_out(out, force), need_models("scoring responses"), check_template(template)
     rows = read_rows(path)
     check_quality_columns(rows, path)
     asked, said = (

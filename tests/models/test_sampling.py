@@ -98,19 +98,14 @@ def test_greedy_is_generate(lab):
     )
     for prompt, (completion,) in greedy.items():
         ids = torch.tensor([tokenizer(prompt).input_ids])
-        generated = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=10)[
-            0, ids.shape[1] :
-        ]
-        assert list(completion.tokens) == generated.tolist()
+        whole = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=10)
+        assert list(completion.tokens) == whole[0, ids.shape[1]:].tolist()
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        SamplingParams(max_tokens=1), SamplingParams(max_tokens=1, temperature=0.7),
-        SamplingParams(max_tokens=1, top_k=3), SamplingParams(max_tokens=1, temperature=1.4, top_p=0.8),
-    ],
-)
+DRAWS = [dict(), dict(temperature=.7), dict(top_k=3), dict(temperature=1.4, top_p=.8)]
+
+
+@pytest.mark.parametrize("params", [SamplingParams(max_tokens=1, **draw) for draw in DRAWS], ids=map(str, DRAWS))
 def test_frequencies(lab, params):
     "Sampled first tokens against the exact distribution, by chi-square."
     model, tokenizer = lab
@@ -121,10 +116,8 @@ def test_frequencies(lab, params):
     seen = np.bincount([c.tokens[0] for c in samples], minlength=len(exact))
     assert seen[exact == 0].sum() == 0
     common = exact * draws >= 5
-    observed, expected = (
-        np.append(seen[common], seen[~common].sum()),
-        np.append(exact[common], exact[~common].sum()) * draws,
-    )
+    observed = np.append(seen[common], seen[~common].sum())
+    expected = np.append(exact[common], exact[~common].sum()) * draws
     keep = expected > 0
     assert stats.chisquare(observed[keep], expected[keep] * observed.sum() / expected[keep].sum()).pvalue > 1e-3
 
@@ -140,9 +133,8 @@ def test_frequencies_of_whole_responses(lab):
     with torch.no_grad():
         first = model(torch.tensor([ids])).logits[0, -1].double().softmax(-1)
         second = model(torch.tensor([[*ids, t] for t in range(len(first))])).logits[:, -1].double().softmax(-1)
-    exact = {(t, u): float(first[t] * second[t, u]) for t in range(len(first)) for u in range(len(first)) if t != 1} | {
-        (1,): float(first[1])
-    }
+    words = range(len(first))
+    exact = {(t, u): float(first[t] * second[t, u]) for t in words for u in words if t != 1} | {(1,): float(first[1])}
     seen = {}
     for c in samples: seen[c.tokens] = seen.get(c.tokens, 0) + 1
     common = [key for key, p in exact.items() if p * draws >= 5]
@@ -152,25 +144,20 @@ def test_frequencies_of_whole_responses(lab):
 
 
 def test_a_sample_does_not_depend_on_its_company(lab):
-    params = SamplingParams(max_tokens=8, seed=5)
+    params, other = (SamplingParams(max_tokens=8, seed=seed) for seed in (5, 6))
     alone = collected(TransformersSampler(*lab), [Request(PROMPTS[1], 0, 40)], params)[PROMPTS[1]]
     small = TransformersSampler(*lab, memory=100_000)  # many small batches
     crowd = collected(small, [Request(p, 0, 40) for p in PROMPTS], params)[PROMPTS[1]]
     late = collected(TransformersSampler(*lab), [Request(PROMPTS[1], 30, 10)], params)[PROMPTS[1]]
+    elsewhere = collected(TransformersSampler(*lab), [Request(PROMPTS[1], 0, 40)], other)[PROMPTS[1]]
     assert [c.tokens for c in alone] == [c.tokens for c in crowd]
     assert [c.tokens for c in alone[30:]] == [c.tokens for c in late]
-    assert [c.tokens for c in alone] != [
-        c.tokens
-        for c in collected(
-            TransformersSampler(*lab), [Request(PROMPTS[1], 0, 40)], SamplingParams(max_tokens=8, seed=6)
-        )[PROMPTS[1]]
-    ]
+    assert [c.tokens for c in alone] != [c.tokens for c in elsewhere]
 
 
 def test_finished_and_truncated(lab):
-    for c in collected(TransformersSampler(*lab), [Request(PROMPTS[0], 0, 200)], SamplingParams(max_tokens=3))[
-        PROMPTS[0]
-    ]:
+    drawn = collected(TransformersSampler(*lab), [Request(PROMPTS[0], 0, 200)], SamplingParams(max_tokens=3))
+    for c in drawn[PROMPTS[0]]:
         assert c.finished == (c.tokens[-1] == 1)
         assert c.finished or len(c.tokens) == 3
         assert 1 not in c.tokens[:-1]
@@ -184,14 +171,13 @@ def test_global_random_state_is_left_alone(lab):
     assert (torch.rand(1).item(), np.random.rand()) == before
 
 
-@pytest.mark.parametrize(
-    "fields, message",
-    [
-        (dict(temperature=-1), "temperature"), (dict(top_k=-1), "top_k"), (dict(top_p=1.5), "top_p"),
-        (dict(max_tokens=0), "max_tokens"), (dict(stop="."), "stop"), (dict(stop=("",)), "stop"),
-        (dict(stop=["."]), "stop"),
-    ],
-)
+WRONG = [
+    dict(temperature=-1), dict(top_k=-1), dict(top_p=1.5), dict(max_tokens=0), dict(stop="."), dict(stop=("",)),
+    dict(stop=["."]),
+]
+
+
+@pytest.mark.parametrize("fields, message", [(fields, *fields) for fields in WRONG])
 def test_wrong_parameters(fields, message):
     with pytest.raises(UserError, match=message): SamplingParams(**fields)
 
@@ -204,13 +190,12 @@ def test_a_prompt_that_does_not_fit(lab):
 STOPS = (" rival", "Bo Cy")
 
 
-@pytest.mark.parametrize(
-    "params", [SamplingParams(max_tokens=8, stop=STOPS), SamplingParams(max_tokens=3, temperature=1.4, stop=STOPS)]
-)
-def test_stop_strings(lab, params):
+@pytest.mark.parametrize("temperature, max_tokens", [(1., 8), (1.4, 3)])
+def test_stop_strings(lab, temperature, max_tokens):
     "The same responses as without, up to the first token with which the text holds a stop string."
     sampler, requests = TransformersSampler(*lab), [Request(p, 0, 100) for p in PROMPTS]
-    free = collected(sampler, requests, SamplingParams(params.temperature, max_tokens=params.max_tokens))
+    params, without = (SamplingParams(temperature, max_tokens=max_tokens, stop=stop) for stop in (STOPS, ()))
+    free = collected(sampler, requests, without)
     ended = 0
     for prompt, completions in collected(sampler, requests, params).items():
         for c, whole in zip(completions, free[prompt]):
@@ -228,10 +213,8 @@ def test_stop_strings_that_tokens_do_not_keep_to(tiny_model):
     model, tokenizer = tiny_model.load("cpu")
     sampler = TransformersSampler(model, tokenizer)
     for stop in (("e",), ("tep",), ("\x07", "�L")):
-        samples = collected(
-            sampler, [Request("Find the value of $x$", 0, 300)], SamplingParams(max_tokens=12, stop=stop)
-        )
-        done, = samples.values()
+        request, params = Request("Find the value of $x$", 0, 300), SamplingParams(max_tokens=12, stop=stop)
+        done, = collected(sampler, [request], params).values()
         holds = [any(s in text for s in stop) for text in sampler.decode([c.tokens for c in done])]
         before = [any(s in text for s in stop) for text in sampler.decode([c.tokens[:-1] for c in done])]
         assert sum(holds) > 5 * (stop != ("tep",)) and not any(before)
@@ -262,13 +245,13 @@ class Small(torch.nn.Module):
         return self.model(input_ids=input_ids, **options)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
-    ],
-)
+NO_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: type(error).__name__)
 def test_a_batch_that_does_not_fit_is_halved(lab, error):
     "The same samples, in smaller batches; the smaller size is kept; the model is left in the mode in which it was."
     model, tokenizer = lab
@@ -277,9 +260,8 @@ def test_a_batch_that_does_not_fit_is_halved(lab, error):
     sampler = TransformersSampler(small, tokenizer)
     with pytest.warns(UserWarning, match="out of memory at .* responses together; going on with"):
         found = collected(sampler, requests, params)
-    assert {p: [c.tokens for c in done] for p, done in found.items()} == {
-        p: [c.tokens for c in done] for p, done in collected(TransformersSampler(*lab), requests, params).items()
-    }
+    tokens = lambda samples: {p: [c.tokens for c in done] for p, done in samples.items()}
+    assert tokens(found) == tokens(collected(TransformersSampler(*lab), requests, params))
     failures = sum(rows > 9 for rows in small.asked)
     assert 0 < failures < 8 and small.training
     with warnings.catch_warnings():
@@ -290,17 +272,13 @@ def test_a_batch_that_does_not_fit_is_halved(lab, error):
 def test_not_even_one_response_fits(lab):
     model, tokenizer = lab
     sampler = TransformersSampler(Small(model, 0, torch.OutOfMemoryError("CUDA out of memory")), tokenizer)
-    with pytest.warns(UserWarning), pytest.raises(
-        UserError, match="not even one response of up to 6 tokens fits into memory"
-    ):
+    message = "not even one response of up to 6 tokens fits into memory"
+    with pytest.warns(UserWarning), pytest.raises(UserError, match=message):
         list(sampler.sample([Request(PROMPTS[0], 0, 4)], SamplingParams(max_tokens=6)))
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(lab):
     model, tokenizer = lab
+    sampler = TransformersSampler(Small(model, 0, RuntimeError("shapes differ")), tokenizer)
     with pytest.raises(RuntimeError, match="shapes differ"):
-        list(
-            TransformersSampler(Small(model, 0, RuntimeError("shapes differ")), tokenizer).sample(
-                [Request(PROMPTS[0], 0, 4)], SamplingParams(max_tokens=6)
-            )
-        )
+        list(sampler.sample([Request(PROMPTS[0], 0, 4)], SamplingParams(max_tokens=6)))

@@ -99,9 +99,8 @@ respond(Model.at(Path(sys.argv[1])), kinship, kinship.questions("test"), 32, Sam
 
 def test_a_killed_run_goes_on(store, model):
     "kill -9 in the middle of sampling: nothing but the batch in flight is lost, and the end is the same."
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(model.folder)], env=os.environ | dict(RLVD_OUT=str(store))
-    )
+    here = os.environ | dict(RLVD_OUT=str(store))
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(model.folder)], env=here)
     deadline = time.time() + 120
     while len(list(store.glob("store/samples/*/*.parquet"))) < 2 and time.time() < deadline: time.sleep(.05)
     process.send_signal(signal.SIGKILL)
@@ -149,11 +148,8 @@ def test_killed_grading_goes_on(store, tmp_path, monkeypatch, where):
     again = log.read_text().split()[len(before):]
     assert 30 <= len(kept) < 400 and len(again) == len(set(again)) == 400 - len(kept) and not kept & set(again)
     in_flight = 10 + 32 * (5 if where == "pool" else 1)  # a piece, and the batch (a pool's batches) under way
-    assert (
-        len(set(before) - kept) <= in_flight
-        and (graded["verdict"] == "wrong").all()
-        and graded["completion"].tolist() == pairs["completion"].tolist()
-    )
+    assert len(set(before) - kept) <= in_flight and (graded["verdict"] == "wrong").all()
+    assert graded["completion"].tolist() == pairs["completion"].tolist()
 
 
 def test_what_was_graded_before_an_error_is_kept(store, tmp_path):
@@ -167,6 +163,8 @@ def test_what_was_graded_before_an_error_is_kept(store, tmp_path):
         verdicts(Stopped(tmp_path / "log", False, 0), [trap_task.question("a")], pairs)
     verdicts(trap_task.Slow(tmp_path / "log", False, 0), [trap_task.question("a")], pairs)
     assert (tmp_path / "log").read_text().split() == [*words[:40], *words[32:]]  # grading goes batch by batch, of 32
+
+
 def test_addresses_of_samples(model):
     "What there was before engines and stop strings keeps its address; what they change gets another."
     old = dict(temperature=1.0, top_k=0, top_p=1.0, max_tokens=8, seed=0)
@@ -178,29 +176,21 @@ def test_addresses_of_samples(model):
 
 def test_stop_strings_are_cut_off(store, model):
     word = " " + TASK.world.relations[0]
-    whole, cut = (
-        respond(model, TASK, TASK.questions("test"), 16, SamplingParams(max_tokens=8, stop=stop), engine="transformers")
-        for stop in ((), (word,))
-    )
+    params = [SamplingParams(max_tokens=8, stop=stop) for stop in ((), (word,))]
+    whole, cut = (respond(model, TASK, TASK.questions("test"), 16, each, engine="transformers") for each in params)
     assert cut["completion"].tolist() == [text.split(word)[0] for text in whole["completion"]]
     held = whole["completion"].str.contains(word)
-    assert (
-        held.any()
-        and cut.loc[held, "finished"].all()
-        and (cut.loc[~held, "finished"] == whole.loc[~held, "finished"]).all()
-    )
+    assert held.any() and cut.loc[held, "finished"].all()
+    assert (cut.loc[~held, "finished"] == whole.loc[~held, "finished"]).all()
 
 
 def test_vllm_where_it_is_not(store, model, monkeypatch, capsys):
     "`auto` does without it and says so; asked for by name it ends in one line, once something must be sampled."
     monkeypatch.setattr("rlvd_nb.models.vllm_sampler.build", lambda: "")
-    assert (
-        chosen_engine("auto") == "transformers"
-        and capsys.readouterr().out == "engine: transformers, as vLLM is not installed\n"
-    )
-    with pytest.raises(
-        UserError, match="engine vllm: vLLM is not installed; install it .*, or take engine=transformers"
-    ):
+    assert chosen_engine("auto") == "transformers"
+    assert capsys.readouterr().out == "engine: transformers, as vLLM is not installed\n"
+    message = "engine vllm: vLLM is not installed; install it .*, or take engine=transformers"
+    with pytest.raises(UserError, match=message):
         respond(model, TASK, TASK.questions("test")[:2], 2, PARAMS, engine="vllm")
     with pytest.raises(UserError, match="engine must be transformers, vllm or auto, not 'vlm'"): chosen_engine("vlm")
 
@@ -219,9 +209,8 @@ def test_a_failed_make_leaves_nothing_under_the_name(store):
         raise RuntimeError("stopped")
     with pytest.raises(RuntimeError): made("thing", dict(a=1), fail)
     assert not artifacts.address("thing", dict(a=1)).exists()
-    whole = made(
-        "thing", dict(a=1), lambda folder: write_text(folder / "whole.txt", (folder / "half.txt").read_text() + "way")
-    )
+    go_on = lambda folder: write_text(folder / "whole.txt", (folder / "half.txt").read_text() + "way")
+    whole = made("thing", dict(a=1), go_on)
     assert (whole / "whole.txt").read_text() == "halfway"  # what the first try left was there to go on from
 
 

@@ -1,11 +1,11 @@
-"""A real vLLM engine keeps the sampler's protocol: the model's distribution, its log-probabilities, seeds, ends, the
-store.
+"""A real vLLM engine keeps the sampler's protocol: distribution, log-probabilities, seeds, ends, the store.
 
 One checkpoint that vLLM's CPU build can run (its heads are 32 wide) and one engine for all tests: starting it takes
 most of their time."""
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, command
@@ -19,6 +19,7 @@ from rlvd_nb.models.store import respond
 from rlvd_nb.models.transformers_sampler import TransformersSampler
 from rlvd_nb.models.vllm_sampler import VllmSampler, start_engine, stop_engine
 from rlvd_nb.models import vllm_sampler
+from rlvd_nb.training.distillation import SftConfig, train_sft
 
 PROMPTS = [
     "Find the value of $x$", "Compute $\\frac{1}{2} + \\frac{1}{3}$. We get", "Let us reason step by step.",
@@ -83,9 +84,10 @@ def test_what_is_asked_comes_back(sampler):
     assert ended
 
 
-@pytest.mark.parametrize(
-    "params", [SamplingParams(max_tokens=24), SamplingParams(temperature=0.7, top_k=20, top_p=0.9, max_tokens=24)]
-)
+DRAWS = [SamplingParams(max_tokens=24), SamplingParams(temperature=.7, top_k=20, top_p=.9, max_tokens=24)]
+
+
+@pytest.mark.parametrize("params", DRAWS)
 def test_log_probabilities_are_those_of_transformers(sampler, reference, params):
     "The model's own, before temperature and truncation: vLLM's tokens, put through a forward pass of transformers."
     for prompt, completions in collected(sampler, [Request(p, 0, 8) for p in PROMPTS], params).items():
@@ -97,16 +99,10 @@ def test_greedy_is_the_same_in_both(sampler, reference):
     assert tokens(sampler, requests, params) == tokens(reference[0], requests, params)
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        SamplingParams(max_tokens=1), SamplingParams(max_tokens=1, temperature=0.3, top_k=40),
-        SamplingParams(max_tokens=1, temperature=0.2, top_p=0.8),
-    ],
-)
-def test_frequencies(sampler, reference, params):
+@pytest.mark.parametrize("draw", [dict(), dict(temperature=.3, top_k=40), dict(temperature=.2, top_p=.8)], ids=str)
+def test_frequencies(sampler, reference, draw):
     "First tokens of both samplers come from one distribution: chi-square of the table of their counts."
-    request = [Request(PROMPTS[0], 0, 3000)]
+    request, params = [Request(PROMPTS[0], 0, 3000)], SamplingParams(max_tokens=1, **draw)
     (vllm,), (ours,) = collected(sampler, request, params).values(), collected(reference[0], request, params).values()
     table = np.stack([np.bincount([c.tokens[0] for c in done], minlength=512) for done in (vllm, ours)])
     rare = table.sum(0) < 10
@@ -115,8 +111,7 @@ def test_frequencies(sampler, reference, params):
 
 
 def test_more_prompts_than_are_read_at_once(sampler):
-    """Prompts that together exceed what one step reads: none may be read in parts, which a seeded response on the
-    CPU does not survive."""
+    "Prompts that exceed what one step reads: on the CPU a seeded response does not survive being read in parts."
     request = Request(" ".join(PROMPTS), 0, 256)
     done, = tokens(sampler, [request], SamplingParams(max_tokens=3)).values()
     assert len(sampler.encode([request.prompt], 3)[request.prompt]) * 256 > 4096 and len(done) == 256
@@ -128,10 +123,8 @@ def test_seeds(sampler):
     once = tokens(sampler, [Request(p, 0, 12) for p in PROMPTS], params)
     assert tokens(sampler, [Request(p, 0, 12) for p in PROMPTS], params) == once
     assert tokens(sampler, [Request(PROMPTS[1], 0, 12)], params)[PROMPTS[1]] == once[PROMPTS[1]]
-    assert (
-        tokens(sampler, [Request(PROMPTS[1], 4, 5), Request(PROMPTS[1], 9, 1)], params)[PROMPTS[1]]
-        == once[PROMPTS[1]][4:10]
-    )
+    some = tokens(sampler, [Request(PROMPTS[1], 4, 5), Request(PROMPTS[1], 9, 1)], params)
+    assert some[PROMPTS[1]] == once[PROMPTS[1]][4:10]
     assert tokens(sampler, [Request(p, 0, 12) for p in PROMPTS], SamplingParams(max_tokens=12, seed=6)) != once
     assert len({t for done in once.values() for t in done}) == 48
 
@@ -139,9 +132,7 @@ def test_seeds(sampler):
 def test_stop_strings(sampler):
     "The same responses as without, up to the first token with which the text holds a stop string."
     stop, requests = ("e", "the", "a "), [Request(p, 0, 40) for p in PROMPTS]
-    free, cut = collected(sampler, requests, SamplingParams(max_tokens=20)), collected(
-        sampler, requests, SamplingParams(max_tokens=20, stop=stop)
-    )
+    free, cut = (collected(sampler, requests, SamplingParams(max_tokens=20, stop=each)) for each in ((), stop))
     ended = 0
     for prompt, completions in cut.items():
         for c, whole in zip(completions, free[prompt]):
@@ -167,8 +158,7 @@ def refuse(_): raise AssertionError("something was sampled although nothing is m
 
 
 def test_store(store, model, sampler):
-    """Samples go to the store under their engine, more are added to those there, the text is cut, and the second
-    time none is made."""
+    "Samples go to the store under their engine, more are added to those there, and the second time none is made."
     questions, params = TASK.questions("test")[:6], SamplingParams(max_tokens=12, stop=("e",))
     four = respond(model, TASK, questions, 4, params, engine="vllm")
     eight = respond(model, TASK, questions, 8, params, engine="vllm")
@@ -179,40 +169,37 @@ def test_store(store, model, sampler):
     assert key["engine"] == "vllm" and key["params"]["stop"] == ["e"]
     ours = respond(model, TASK, questions, 8, params, engine="transformers")
     assert not vllm_sampler._running  # stopped, as another engine needs its memory
-    assert (
-        len(list(store.glob("store/samples/*/key.json"))) == 2
-        and ours["completion"].tolist() != eight["completion"].tolist()
-    )
+    assert len(list(store.glob("store/samples/*/key.json"))) == 2
+    assert ours["completion"].tolist() != eight["completion"].tolist()
 
 
 def test_what_cannot_work_is_one_line(sampler, model, tmp_path):
     with pytest.raises(UserError, match="do not fit the model's 4096"):
         list(sampler.sample([Request(PROMPTS[0], 0, 1)], SamplingParams(max_tokens=4096)))
-    (tmp_path / "config.json").write_text(
-        json.dumps(json.loads((model.folder / "config.json").read_text()) | dict(architectures=["NoSuchModel"]))
-    )
+    config = json.loads((model.folder / "config.json").read_text()) | dict(architectures=["NoSuchModel"])
+    (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="engine vllm: .* does not start on .*take engine=transformers") as refused:
         start_engine(tmp_path, 1024, 1, 0)
     assert "\n" not in str(refused.value)
 
 
+def answering(model, questions):
+    "The model after a look at the answers, so that RLVR has something to learn from."
+    golds = pd.DataFrame([dict(prompt=q.prompt, completion=f" {q.gold}") for q in questions])
+    return train_sft(model, golds, SftConfig(epochs=40, batch=12, warmup=5, learning_rate=5e-3))
+
+
 def test_section_03(store, model, tmp_path):
-    """As a user runs it: training and two engines one after the other in one kernel, the figures, and what they were
-    made of."""
-    small = dict(engine="vllm", model=model.folder, samples=4, train_questions=12, test_questions=12, steps=1)
+    "As a user runs it: training and two engines, one after the other, in one kernel; what the figures were made of."
+    questions = kinship(entities=40, train_questions=40, test_questions=40).questions("train")[:12]
+    small = dict(
+        engine="vllm", model=answering(model, questions).folder, samples=4, train_questions=12, test_questions=12,
+        steps=1, step_questions=12,
+    )
     given = [x for name, value in small.items() for x in ("-p", f"{name}={value}")]
     done = command(
-        "rlvd",
-        "section",
-        "03",
-        "--profile",
-        "smoke",
-        *given,
-        out=store,
-        cwd=tmp_path,
-        timeout=540,
-        TMPDIR=str(tmp_path),
-        RLVD_ROOT=str(ROOT)
+        "rlvd", "section", "03", "--profile", "smoke", *given, out=store, cwd=tmp_path, timeout=540,
+        TMPDIR=str(tmp_path), RLVD_ROOT=str(ROOT),
     )
     assert done.returncode == 0, done.stderr[-3000:]
     record = json.loads(next(tmp_path.glob("rlvd_nb-smoke-*/*/rlvr_summary.json")).read_text())
