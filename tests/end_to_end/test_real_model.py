@@ -32,7 +32,7 @@ def learner(tiny_model, data, tmp_path_factory):
     golds = [dict(prompt=render(q.prompt, "qwen-math"), completion=f" \\boxed{{{q.gold}}}") for q in questions]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RLVD_OUT", str(tmp_path_factory.mktemp("learner")))
-        config = SftConfig(epochs=60, batch=6, warmup=5, learning_rate=1e-2)
+        config = SftConfig(epochs=45, batch=6, warmup=5, learning_rate=1e-2)
         return train_sft(tiny_model, pd.DataFrame(golds), config)
 
 
@@ -55,7 +55,7 @@ def test_section_03_on_math_500(learner, data, store, tmp_path):
         "rlvr_transitions_fine", "rlvr_entropy", "rlvr_claims",
     } == figures
     summary = pd.read_csv(folder / "rlvr_summary.csv")
-    assert {"accuracy", "maj@4", "pass@4", "guess pass@4"} == set(summary["measure"])
+    assert {"accuracy", "maj@4", "pass@4"} == set(summary["measure"])
     record = json.loads((folder / "rlvr_summary.json").read_text())
     assert "sha256" in json.dumps(record["inputs"]["task"]) or "checksum" in json.dumps(record["inputs"]["task"])
     assert len(list(store.glob("store/samples/*/*.parquet"))) > 0
