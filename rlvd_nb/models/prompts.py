@@ -28,7 +28,7 @@ TEMPLATES = {
     ),
 }
 
-# %% ../../nbs/api/models/01_prompts.ipynb #65b4d4d4
+# %% ../../nbs/api/models/01_prompts.ipynb #56b90bac
 def check_template(
     template: str, # a name
 ) -> None:
@@ -36,7 +36,7 @@ def check_template(
     if template != "chat" and template not in TEMPLATES:
         raise UserError(f"unknown template {template!r}; there are: chat, {', '.join(TEMPLATES)}")
 
-# %% ../../nbs/api/models/01_prompts.ipynb #b9db4ce6
+# %% ../../nbs/api/models/01_prompts.ipynb #fc035238
 def render(
     question: str,   # the question's text
     template: str,   # one of TEMPLATES, or "chat"
@@ -139,7 +139,7 @@ def check_known(
     "Refuse tokens that the model has no number for."
     if max(ids, default=0) >= vocabulary:
         raise UserError(
-            f"the tokenizer gives token {max(ids)}, but the model knows {vocabulary:g} tokens: it is another model's"
+            f"the tokenizer gives token {max(ids)}, but the model knows {vocabulary} tokens: it is another model's"
         )
 
 # %% ../../nbs/api/models/01_prompts.ipynb #2f5f19cd
@@ -157,7 +157,7 @@ def completion_rows(
         if learned == end: raise UserError("a completion is the end of text alone; leave such responses out")
         if (length := len(prompt + learned)) > context:
             raise UserError(
-                f"a prompt and response of {length} tokens do not fit the model's {context:g}; leave such responses out"
+                f"a prompt and response of {length} tokens do not fit the model's {context}; leave such responses out"
             )
         check_known(prompt + learned, vocabulary)
         rows.append(dict(input_ids=prompt + learned, completion_mask=[0] * len(prompt) + [1] * len(learned)))

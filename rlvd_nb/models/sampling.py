@@ -110,7 +110,7 @@ class Tokenized:
             check_known(tokens, self.vocabulary)
             if len(tokens) + room > self.limit:
                 raise UserError(
-                    f"a prompt of {len(tokens)} tokens and a response of {room} do not fit the model's {self.limit:g}:"
+                    f"a prompt of {len(tokens)} tokens and a response of {room} do not fit the model's {self.limit}:"
                     f" {prompt[:60]!r}"
                 )
         return ids
