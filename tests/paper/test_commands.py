@@ -463,22 +463,6 @@ def test_a_task_knows_its_questions_by_number_too(rlvd_here, tmp_path):
     assert code == 2 and "task 'kinship' has no question '7'" in err
 
 
-@pytest.mark.parametrize("value, text", [
-    (7, "7"), (7.0, "7"), (-3.0, "-3"), (7.5, "7.5"), ("7.0", "7.0"), ("007", "007"), (2**60, str(2**60)),
-    (1e30, "1e+30"),
-    (None, None), (float("nan"), None), (pd.NA, None), (np.int64(7), "7"), (np.float64(7), "7"), (True, "True")])
-def test_names_and_answers_as_text(value, text): assert as_text(value) == text
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_table_holds_what_stood_in_the_file(tmp_path, kind):
-    rows = [dict(n=1, gap=7, x=.5, flag=True, none=None, text="a"),
-            dict(n=2, gap=None, x=2.0, flag=None, none=None, text="")]
-    table = read_table(write_rows(tmp_path / f"a{kind}", rows))
-    assert table.to_dict("records") == rows and read_rows(tmp_path / f"a{kind}") == rows
-    assert [type(value) for value in table["gap"]] == [int, type(None)]
-
-
 BAD_COUNTS = [
     (counted([0, 1, 2]) + counted([1], n=2, more=1), ["--k", "8"], "k is 8, but question 'q1' has 4 samples"),
     (counted([0, 1, 2])[:-2], ["--k", "4"], "k is 4, but question 'q2' has 2 samples; take k of at most 2"),
