@@ -205,27 +205,29 @@ def papers(model, teacher, data, store, tmp_path, **more):
     )
 
 
-def test_a_student_that_solves_nothing_has_no_reasoning_only_arm(tiny_qwen2, golds, data, store, tmp_path):
+def test_a_student_that_solves_nothing_learns_nothing_by_rlvr(tiny_qwen2, golds, data, store, tmp_path):
     done = papers(tiny_qwen2, golds[0], data, store, tmp_path)
-    assert (
-        done.returncode == 1
-        and "UserError: arms cannot be made equal: 'reasoning only' has no right response to learn from" in last_line(
-            done
-        )
-    ), done.stderr[-2000:]
+    assert done.returncode == 1, done.stderr[-2000:]
+    assert re.search("UserError: RLVR .* learned nothing: none of its 2 steps had a gradient", last_line(done))
 
 
-def test_section_05_on_math_500(tiny_qwen2, golds, data, store, tmp_path):
-    "A student that has learned half of the golds, adapters of rank 4, and a teacher's file with all of them."
+def test_section_05_on_math_500(tiny_model, golds, data, store, tmp_path):
+    """A student that answers half of the questions, rightly every second time, and a teacher's file with all golds.
+
+    What it learns is learned by adapters of rank 4."""
     from rlvd_nb.models.prompts import render
     from rlvd_nb.training.distillation import SftConfig, train_sft
     teacher, questions = golds
     known = pd.DataFrame(
-        [dict(prompt=render(q.prompt, "qwen-math"), completion=f"\\boxed{{{q.gold}}}") for q in questions[::2]]
+        [
+            dict(prompt=render(q.prompt, "qwen-math"), completion=f"\\boxed{{{answer}}}")
+            for q in questions[::2]
+            for answer in (q.gold, "no")
+        ]
     )
-    student = train_sft(tiny_qwen2, known, SftConfig(epochs=80, batch=6, warmup=5, learning_rate=1e-2))
-    assert json.loads((student / "history.json").read_text())[-1]["loss"] < .3
-    done = papers(student, teacher, data, store, tmp_path, lora=4)
+    student = train_sft(tiny_model, known, SftConfig(epochs=80, batch=12, warmup=5, learning_rate=1e-2))
+    assert json.loads((student.folder / "history.json").read_text())[-1]["loss"] < .3
+    done = papers(student.folder, teacher, data, store, tmp_path, lora=4)
     assert done.returncode == 0, done.stderr[-3000:]
     folder, = (store / "figures").iterdir()
     sizes = pd.read_csv(folder / "distillation_lessons.csv")

@@ -117,8 +117,9 @@ def test_bad_input_is_one_line_before_anything_runs(rlvd, store, arguments, mess
 
 
 BAD_CELLS = [
-    (["model=/no/such/folder", "task=math500"], "is neither a local folder nor on the hub|cannot be reached"),
-    (["task=chess"], "the lab's model knows the task 'kinship' alone, not 'chess'"),
+    (["model=/no/such/folder"], "is neither a local folder nor on the hub|cannot be reached"),
+    (["task=chess"], "unknown task 'chess'; there are: aime, choice, humaneval_plus, kinship"),
+    (["task=tracing"], "the lab's model knows the task 'kinship' alone, not 'tracing'"),
     (["samples=0"], "n must be 1 or more"),
     (["test_questions=4000"], "4000 test questions asked for, task 'kinship' has 1 to 40"),
     (["variant=ppo"], "unknown GRPO variant 'ppo'; there are: grpo, dr_grpo"),
