@@ -145,9 +145,7 @@ class Replicate:
         experiment: Experiment, # the protocol
         number: int = 0,        # of the replicate, from 0
     ):
-        seed = experiment.run.settings.seed + number
-        self.experiment, self.number = experiment, number
-        self.run = experiment.run.vary(f"seed {seed}", seed=seed)
+        self.experiment, self.number, self.run = experiment, number, experiment.run.replicate(number)
         self._models, self._answers, self._pairs = {}, {}, {}
 
     def model(self, name: str) -> Model:
