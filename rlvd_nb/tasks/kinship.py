@@ -4,24 +4,26 @@
 
 # %% auto #0
 __all__ = ['PATTERNS', 'KINDS', 'CHECK', 'THINK', 'RELATIONS', 'HELD_OUT', 'WorldConfig', 'entity_names', 'Facts', 'draw_facts',
-           'split_of', 'Hop', 'write_chain', 'Statement', 'read_chain', 'World', 'prompt_of', 'true_walk',
-           'make_question', 'draw_path', 'draw_questions', 'follow', 'first_fault', 'grade_chain', 'habits',
-           'believed_walk', 'response_of', 'pretraining_text', 'corrected_walk', 'teacher_text', 'path_of',
-           'unknown_facts', 'path_through', 'questions_through', 'walks_to', 'questions_about', 'familiar_questions',
-           'Kinship', 'task']
+           'split_of', 'Hop', 'write_chain', 'Statement', 'read_chain', 'World', 'prompt_of', 'true_walk', 'path_of',
+           'make_question', 'draw_path', 'draw_questions', 'follow', 'first_fault', 'grade_chain', 'Place',
+           'RightChains', 'chain_grammar', 'joined', 'plain_chains', 'habits', 'believed_walk', 'response_of',
+           'pretraining_text', 'corrected_walk', 'teacher_text', 'unknown_facts', 'path_through', 'questions_through',
+           'walks_to', 'questions_about', 'familiar_questions', 'Kinship', 'task']
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #1fad5427
 import hashlib
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..core.errors import UserError, configured
 from ..core.seeds import derive_seed
-from .base import RIGHT, UNPARSED, WRONG, Grade, Question
+from .base import BARE, RIGHT, UNPARSED, VALID, WRONG, Grade, Grammar, Question
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #eca4db71
 PATTERNS = ("direct", "skip", "step", "verify")
@@ -186,6 +188,11 @@ class World:
         self.people = entity_names(config.entities, config.seed)
         self.index = {name: i for i, name in enumerate(self.people)}
 
+    @lru_cache(maxsize=None)
+    def others(self, person: str) -> tuple[str, ...]:
+        "Everybody else."
+        return tuple(name for name in self.people if name != person)
+
     @property
     def vocabulary(self) -> list[str]:
         "Every word of the world, in a fixed order."
@@ -211,6 +218,15 @@ def true_walk(
         kinds.append(int(world.facts.kind[relation, people[-1]]))
         people.append(int(world.facts.true[relation, people[-1]]))
     return people[1:], kinds
+
+# %% ../../nbs/api/tasks/06_kinship.ipynb #ed763676
+def path_of(
+    world: World,       # whose relations and people
+    question: Question, # about a path
+) -> tuple[tuple[int, ...], int]:
+    "The relations of a question in the order they are walked, and the person it starts from."
+    *named, at = question.prompt.removesuffix(" ?").split(" ")
+    return tuple(world.relations.index(relation) for relation in reversed(named)), world.index[at]
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #04dc7106
 def make_question(
@@ -297,6 +313,97 @@ def grade_chain(
     shown = len(words) > 1 and step is None
     return Grade(RIGHT if words[-1] == question.gold else WRONG, words[-1], shown, step, fault)
 
+# %% ../../nbs/api/tasks/06_kinship.ipynb #8597bece
+class Place(NamedTuple):
+    "How far a response has come that can still be right."
+    phase: str                       # "mark": nothing said; "open": no person yet; "check": after CHECK; "said": after a person
+    done: int = 0                    # hops of the statements before this one, which are right
+    relations: tuple[str, ...] = ()  # this statement's, as far as they are said
+    again: int = 0                   # how many of them a second look has repeated
+    right: bool = False              # whether the person said last is the right one
+    looked: bool = False             # whether a bare answer was looked at again
+
+class RightChains:
+    "The right responses to a question, as `grade_chain` judges."
+    def __init__(
+        self,
+        world: World,       # whose facts
+        question: Question, # about a path
+    ):
+        path, start = path_of(world, question)
+        self.world, self.depth = world, len(path)
+        self.named = tuple(question.prompt.split(" ")[:self.depth])
+        self.people = [world.people[i] for i in (start, *true_walk(world, path, start)[0])]
+
+    def stated(self, done: int, length: int) -> tuple[str, ...]:
+        "The relations of a statement about the next hops, as it names them."
+        return self.named[self.depth - done - length:self.depth - done]
+
+    def persons(self, place: Place, looked: bool = False) -> list[tuple[tuple[str, ...], Place]]:
+        "A person is said, the right one or another."
+        right = self.people[place.done + len(place.relations) if place.relations else -1]
+        said = place._replace(phase="said", again=0, looked=looked and not place.relations)
+        return [((right,), said._replace(right=True)), (self.world.others(right), said)]
+
+    def opened(self, place: Place) -> list[tuple[tuple[str, ...], Place]]:
+        "A relation, or the person to whom those said so far lead; at the very beginning, any person."
+        said = place.relations
+        wholes = (self.stated(place.done, n) for n in range(len(said) + 1, self.depth - place.done + 1))
+        following = {whole[len(said)]: None for whole in wholes if whole[:len(said)] == said}
+        found = [((word,), place._replace(relations=(*said, word))) for word in following]
+        complete = said == self.stated(place.done, len(said)) and (said or not place.done)
+        return found + (self.persons(place) if complete else [])
+
+    def moves(self, place: Place) -> list[tuple[tuple[str, ...], Place]]:
+        "Words that can come next, in groups, and the place after each."
+        if place.phase == "mark": return [((THINK,), Place("open")), *self.opened(Place("open"))]
+        if place.phase == "open": return self.opened(place)
+        if place.phase == "check":
+            if place.again == len(place.relations): return self.persons(place, looked=True)
+            return [((place.relations[place.again],), place._replace(again=place.again + 1))]
+        goes_on = place.right and place.relations and place.done + len(place.relations) < self.depth
+        onward = self.opened(Place("open", place.done + len(place.relations))) if goes_on else []
+        return [((CHECK,), place._replace(phase="check", right=False, looked=False)), *onward]
+
+    def ends(self, place: Place) -> str | None:
+        "What a response is that ends here."
+        if place.phase != "said" or not place.right: return None
+        if not place.relations: return VALID if place.looked else BARE
+        return VALID if place.done + len(place.relations) == self.depth else None
+
+# %% ../../nbs/api/tasks/06_kinship.ipynb #6fad1790
+def chain_grammar(
+    world: World,       # whose facts
+    question: Question, # about a path
+) -> Grammar:
+    "Every response to a question that is right and shows its steps, or is the bare answer."
+    chains = RightChains(world, question)
+    return Grammar(Place("mark" if world.config.mark else "open"), chains.moves, chains.ends)
+
+# %% ../../nbs/api/tasks/06_kinship.ipynb #5718d2e1
+def joined(
+    depth: int, # hops
+) -> Iterator[tuple[int, ...]]:
+    "Every way to join hops into statements, as lengths that add up."
+    if not depth: yield ()
+    for first in range(1, depth + 1): yield from ((first, *rest) for rest in joined(depth - first))
+
+def plain_chains(
+    world: World,       # whose facts
+    question: Question, # about a path
+) -> Iterator[str]:
+    "Valid responses in plain form: 3 ways a statement (right; right and looked at again; the confusion, mended)."
+    chains, (path, start) = RightChains(world, question), path_of(world, question)
+    at = [start, *true_walk(world, path, start)[0]]
+    for lengths in joined(chains.depth):
+        options, done = [], 0
+        for length in lengths:
+            named, done = " ".join(chains.stated(done, length)), done + length
+            right, wrong = chains.people[done], world.people[world.facts.false[path[done - 1], at[done - 1]]]
+            look = f" {CHECK} {named} {right}"
+            options.append((f"{named} {right}", f"{named} {right}{look}", f"{named} {wrong}{look}"))
+        for said in product(*options): yield f"{THINK} " * world.config.mark + " ".join(said)
+
 # %% ../../nbs/api/tasks/06_kinship.ipynb #712ee0a9
 def habits(
     world: World, # whose relations
@@ -375,14 +482,6 @@ def teacher_text(
             yield prompt_of(world, path, start), response_of(world, corrected_walk(world, rng, path, start), "verify")
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #183c55b2
-def path_of(
-    world: World,       # whose relations and people
-    question: Question, # about a path
-) -> tuple[tuple[int, ...], int]:
-    "The relations of a question in the order they are walked, and the person it starts from."
-    *named, at = question.prompt.removesuffix(" ?").split(" ")
-    return tuple(world.relations.index(relation) for relation in reversed(named)), world.index[at]
-
 def unknown_facts(
     world: World,                  # whose facts
     questions: Sequence[Question], # about paths
@@ -500,6 +599,10 @@ class Kinship:
     def grade(self, question: Question, completion: str) -> Grade:
         "Judge the answer and every step on the way to it."
         return grade_chain(self.world, question, completion)
+
+    def grammar(self, question: Question) -> Grammar:
+        "Every right response to a question."
+        return chain_grammar(self.world, question)
 
     def source(self) -> dict:
         "The configuration, which determines everything."
