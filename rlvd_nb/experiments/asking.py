@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['sampling_of', 'note_samples', 'sampling_key', 'ask_questions', 'sample_rows', 'sample_responses',
-           'on_common_questions']
+           'on_common_questions', 'exact_responses']
 
 # %% ../../nbs/api/experiments/03_asking.ipynb #27e5cb0b
 import json
@@ -14,8 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.artifacts import made, write_json
+from ..core.errors import UserError
 from ..core.seeds import derive_seed, digest
-from ..tasks.base import Question
+from ..tasks.base import Question, grammar_of
 from ..models.checkpoints import Model
 from ..models.sampling import SamplingParams
 from ..models.store import add_part, read_parts, respond
@@ -121,3 +122,28 @@ def on_common_questions(
     named = ", ".join(sorted(failed)[:5])
     if failed: print(f"left out {len(failed)} {split} questions with responses that could not be graded: {named}")
     return [without(responses, failed) for responses, _ in tables]
+
+# %% ../../nbs/api/experiments/03_asking.ipynb #2091c8d2
+def exact_responses(
+    run: Run,                      # its temperature, truncation, template, task
+    name: str,                     # of the model in the report
+    model: Model,                  # who is asked
+    questions: Sequence[Question], # what is asked
+    where: str,                    # what the questions are, such as "test"
+    **options,                     # of `models.exact.exact_mass`: how much may be left out
+) -> pd.DataFrame:
+    "Log-probability of a valid response, a question a row, as `models.exact.exact` gives it; computed once."
+    s = run.settings
+    if s.stop: raise UserError(f"exact numbers know no stop strings, this run has {list(s.stop)!r}")
+    if not questions: raise UserError("no questions to compute exact numbers for")
+    grammar_of(run.task, questions[0])
+    how = dict(temperature=s.temperature, top_k=s.top_k, top_p=s.top_p, max_tokens=s.max_tokens, template=s.template)
+    key = dict(
+        model=model.fingerprint, how=how, options=options, task=run.task.source(), grader=run.task.version,
+        questions=[q.id for q in questions], code=1,
+    )
+    run.inputs.setdefault("exact", {})[f"{name}, {where}"] = digest(key)
+    def make(work: Path) -> None:
+        from rlvd_nb.models.exact import exact  # torch is loaded when something must be computed
+        add_part(work, exact(model, run.task, questions, **how, **options))
+    return read_parts(made("exact", key, make), [])
