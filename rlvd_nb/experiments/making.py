@@ -78,13 +78,14 @@ def train_rlvr(
     questions: Sequence[Question] = (), # to learn from; all training questions when empty
 ) -> Model:
     "The model after RLVR; a training question that stands in the test set is refused."
-    from rlvd_nb.training.rlvr import GrpoConfig, train_grpo
+    from rlvd_nb.training.rlvr import LEAN, GrpoConfig, train_grpo
     s, train = run.settings, list(questions) or run.questions("train")
     check_disjoint(train, run.questions("test"))
     config = configured(
         GrpoConfig, "RLVR", variant=s.variant, steps=s.steps, questions=s.step_questions, group=s.group,
         learning_rate=s.learning_rate, warmup=s.warmup, temperature=s.rollout_temperature, max_tokens=s.max_tokens,
         checkpoint=s.checkpoint, snapshots=s.snapshots, lora=s.lora, seed=s.seed, stop=tuple(s.stop), trl=s.trl,
+        lean=is_lean(run, s.trl, LEAN),
     )
     stop_engine()  # training needs the GPU's memory
     return train_grpo(start, run.task, train, config, s.template, s.launch)
