@@ -18,7 +18,7 @@ from rlvd_nb.tasks.base import ERROR, RIGHT, WRONG, Grade
 from rlvd_nb.models.checkpoints import Model, open_model
 from rlvd_nb.models.sampling import before_stop
 from rlvd_nb.training.distillation import OnPolicyConfig, SftConfig, on_policy_fields, sft_fields, train_sft
-from rlvd_nb.training.pretraining import pack, pretrain_base
+from rlvd_nb.training.pretraining import pretrain_base
 from rlvd_nb.training.rlvr import (
     GrpoConfig, distinct_rollouts, grpo_fields, grpo_trainer, make_reward, run_grpo, train_grpo,
 )
@@ -30,16 +30,6 @@ FEW = GrpoConfig(steps=6, questions=8, group=4, max_tokens=22, warmup=0, checkpo
 
 
 def weights(model: Model) -> dict: return dict(model.load("cpu")[0].named_parameters())
-
-
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=40))
-def test_packing_keeps_every_token_once(lengths):
-    sequences = [list(range(i * 100, i * 100 + n)) for i, n in enumerate(lengths)]
-    ids, part, position = pack(sequences, 12)
-    assert sorted(ids[part >= 0]) == sorted(token for s in sequences for token in s)
-    assert (part >= 0).sum() == sum(lengths)
-    starts = (position == 0) & (part >= 0)
-    assert starts.sum() == len(sequences)
 
 
 @pytest.mark.parametrize("variant", ["grpo", "dr_grpo"])
