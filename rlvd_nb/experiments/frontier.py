@@ -18,7 +18,7 @@ from .run import Run
 from .making import train_rlvr
 from .protocol import Arm, Ask, Evidence, Experiment, make_base
 
-# %% ../../nbs/api/experiments/17_frontier.ipynb #1fe5ca06
+# %% ../../nbs/api/experiments/17_frontier.ipynb #f27d694d
 def rate_name(
     rate: float, # a learning rate
 ) -> str:
@@ -35,11 +35,11 @@ def reinforce_at(
     return train_rlvr(run.vary(learning_rate=rate), start)
 
 def frontier(
-    run: Run,               # of section 03, whose setting keeps snapshots
-    rates: Sequence[float], # learning rates
+    run: Run, # of section 03, whose settings name rates and keep snapshots
 ) -> Experiment:
     "The base model, and RLVR at each rate, measured along its training."
-    if not rates or min(rates) <= 0: raise UserError(f"rates must be learning rates above 0, not {list(rates)}")
+    rates = list(getattr(run.settings, "rates", []))
+    if not rates or min(rates) <= 0: raise UserError(f"rates must be learning rates above 0, not {rates}")
     if not run.settings.snapshots: raise UserError("the frontier needs snapshots: set snapshots to true")
     arms = {"base": Arm(make_base, start="")} | {rate_name(rate): Arm(reinforce_at, given=(rate,)) for rate in rates}
     return Experiment("frontier", run, arms, tuple(Ask(arm, along=arm != "base") for arm in arms))

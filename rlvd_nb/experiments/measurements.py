@@ -104,7 +104,7 @@ def difference(
         if a != b: return difference(a, b, f"{where}.") if isinstance(a, dict) and isinstance(b, dict) else f"{where} is {a}, not {b}"
     return "nowhere"
 
-# %% ../../nbs/api/experiments/15_measurements.ipynb #ec7027e9
+# %% ../../nbs/api/experiments/15_measurements.ipynb #013c8905
 SCORED = 4 # responses a question from which the divergence is estimated
 
 def divergence(
@@ -115,7 +115,7 @@ def divergence(
 ) -> float:
     "KL of the model from its base, in nats a response, from its first SCORED responses to each question."
     if model == base: return 0.
-    some = rows[rows["sample_index"] < SCORED]
+    some = rows[(rows["sample_index"] < SCORED) & rows["completion"].str.strip().ne("")]
     prompts = {q.id: q.prompt for q in run.questions("test")}
     read = dict(zip(prompts, model.render(list(prompts.values()), run.settings.template)))
     pairs = pd.DataFrame(dict(prompt=some["question_id"].map(read), completion=some["completion"]))

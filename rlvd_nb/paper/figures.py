@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['BIN_COLUMNS', 'OUTLINE', 'ENDS', 'FOREST_COLUMNS', 'TAUS', 'nothing_to_draw', 'pass_at_k_curves', 'band_difference',
            'changes_by_bin', 'transition_matrices', 'points_by_group', 'domain_panels', 'training_curves',
-           'small_curves', 'change_arrows', 'spectrum', 'lines', 'check_forest', 'forest', 'set_gains',
-           'ranking_forest']
+           'small_curves', 'change_arrows', 'frontier_paths', 'spectrum', 'lines', 'check_forest', 'forest',
+           'set_gains', 'ranking_forest']
 
 # %% ../../nbs/api/paper/02_figures.ipynb #e81d6d81
 import re
@@ -462,6 +462,39 @@ def change_arrows(
     axis.set(xlabel=xlabel, ylabel=ylabel)
     faint = Line2D([], [], linestyle="none", markersize=3, alpha=.4, color=INK, marker="o", label="one training seed")
     _legend(figure, [*_handles(["base", *names]), faint])
+    return figure
+
+# %% ../../nbs/api/paper/02_figures.ipynb #f0a0e102
+def _path(axis, rows: pd.DataFrame, style: dict, base) -> None:
+    "From the base model along one training, with intervals at each of its points; the last one is filled."
+    axis.plot([base.x, *rows["x"]], [base.y, *rows["y"]], color=style["color"], linewidth=1, zorder=2)
+    axis.hlines(rows["y"], rows["x_low"], rows["x_high"], color=style["color"], linewidth=.7, alpha=.6)
+    axis.vlines(rows["x"], rows["y_low"], rows["y_high"], color=style["color"], linewidth=.7, alpha=.6)
+    hollow = dict(style, markerfacecolor=PAPER)
+    axis.plot(rows["x"][:-1], rows["y"][:-1], linestyle="none", markersize=4, **hollow)
+    axis.plot(rows["x"][-1:], rows["y"][-1:], linestyle="none", markersize=6, **style)
+
+@styled
+def frontier_paths(
+    panels: dict[str, pd.DataFrame], # by what is along y: a row an arm and step, with arm, step and the columns of ENDS
+    xlabel: str,                     # what is along x, with its unit
+):
+    "Accuracy against capability along trainings, a panel a measure of capability; the arm `base` has one row."
+    panels = {name: _rows(table, *ENDS, "arm", "step") for name, table in panels.items()}
+    if not any(len(table) for table in panels.values()): return nothing_to_draw("no arm was trained")
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDE, 2.9), sharex=True, layout="constrained", squeeze=False)
+    names = list(dict.fromkeys(name for table in panels.values() for name in table["arm"] if name != "base"))
+    styles = dict(zip(names, (dict(color=shade, marker=marker) for shade, marker in zip(shades(len(names)), "os^Dvp"))))
+    for axis, (measure, table) in zip(axes[0], panels.items()):
+        base = table[table["arm"] == "base"].iloc[0]
+        axis.axhline(base.y, color=INK, linewidth=.6, zorder=1)
+        axis.axvline(base.x, color=INK, linewidth=.6, zorder=1)
+        for name in names: _path(axis, table[table["arm"] == name].sort_values("step"), styles[name], base)
+        axis.plot(base.x, base.y, markersize=7, **look("base"))
+        axis.set(xlabel=xlabel, ylabel=measure)
+    _tidy(*axes[0])
+    lines = [Line2D([], [], markersize=5, linewidth=1, label=name, **style) for name, style in styles.items()]
+    _legend(figure, [*_handles(["base"]), *lines])
     return figure
 
 # %% ../../nbs/api/paper/02_figures.ipynb #4b4687fe
