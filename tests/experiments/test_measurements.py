@@ -1,0 +1,103 @@
+"""Evidence files: what they hold is what was measured, whole or refused; a killed run ends with the same bytes."""
+import os, signal, subprocess, sys, time
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from rlvd_nb.core.errors import UserError
+from rlvd_nb.experiments.capability import check_gates, gates, over_replicates, question_groups, replicate_table
+from rlvd_nb.experiments.measurements import EXACT, SAMPLED, Measurements, read_measurements, write_measurements
+
+QUESTIONS = 400
+
+
+def made(seed: int, rise: float = 0.) -> Measurements:
+    "A base model with questions of every difficulty, and a model whose log-probabilities are higher by `rise`."
+    rng = np.random.default_rng(seed)
+    asked = pd.DataFrame(dict(
+        id=[f"q{i}" for i in range(QUESTIONS)], depth=rng.integers(2, 8, QUESTIONS),
+        kind=rng.choice(["known", "uncertain", "unknown"], QUESTIONS, p=[.4, .5, .1]),
+    ))
+    base = np.log(rng.beta(.3, 1.2, QUESTIONS).clip(1e-9))
+    models = pd.DataFrame([dict(arm=arm, step=0, fingerprint=arm, kl=0.) for arm in ("base", "RLVR")])
+    logs = np.stack([base, np.minimum(base + rise, 0)])
+    values = {name: np.exp(logs) for name in SAMPLED} | {name: logs for name in EXACT}
+    return Measurements(dict(seed=seed), asked, models, values)
+
+
+def test_intervals_are_students_over_replicates():
+    tables = [replicate_table(made(seed, .5)) for seed in range(5)]
+    row = over_replicates(tables, against="base").query("arm == 'RLVR' and measure == 'valid'").iloc[0]
+    each = [table["valid"][1] - table["valid"][0] for table in tables]
+    expected = stats.ttest_1samp(each, 0)
+    low, high = expected.confidence_interval(.95)
+    assert row[["value", "low", "high", "p"]].tolist() == pytest.approx([np.mean(each), low, high, expected.pvalue])
+
+
+def test_replicates_with_other_models_are_refused():
+    one, other = (replicate_table(made(seed)) for seed in (0, 1))
+    with pytest.raises(UserError, match="the replicates have different models"): over_replicates([one, other[:1]])
+
+
+def test_hard_questions_are_answerable_and_rare():
+    found = made(0)
+    groups, p = question_groups(found), np.exp(found.of("base", "log_valid"))
+    assert (p[groups["hard"]] < 1 / 256).all() and (found.questions["kind"][groups["hard"]] != "unknown").all()
+    assert (groups["hard"] == groups["hard by knowledge"] | groups["hard by composition"]).all()
+
+
+def test_a_gate_that_is_missed_is_named():
+    found = made(0)
+    check = gates(found)
+    counted = ((found.of("base", "log_valid") < np.log(1 / 256)) & (found.of("base", "log_valid") >= np.log(1e-6))
+               & (found.questions["kind"] != "unknown")).sum()
+    assert check["there"][0] == counted
+    assert check["passed"].all()
+    easy = Measurements(found.protocol, found.questions, found.models, {k: np.full_like(v, -.1) for k, v in found.values.items()})
+    with pytest.raises(UserError, match=r"misses a gate: answerable questions with p in \[1e-6, 1/256\) are 0"):
+        check_gates(easy)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300, -1])
+def test_a_file_that_is_cut_off_is_refused(tmp_path, keep):
+    whole = write_measurements(tmp_path / "0.npz", made(0)).read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[:keep])
+    with pytest.raises(UserError, match="cut.npz is no whole file of evidence"): read_measurements(tmp_path / "cut.npz")
+
+
+def test_a_file_with_a_changed_byte_is_refused(tmp_path):
+    whole = bytearray(write_measurements(tmp_path / "0.npz", made(0)).read_bytes())
+    whole[len(whole) // 2] ^= 1
+    (tmp_path / "changed.npz").write_bytes(whole)
+    with pytest.raises(UserError, match="changed.npz is no whole file of evidence"):
+        read_measurements(tmp_path / "changed.npz")
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from rlvd_nb.experiments.frontier import frontier
+from rlvd_nb.experiments.measurements import measured
+from rlvd_nb.experiments.run import begin_run
+run = begin_run("03", "smoke").vary(
+    replicate="world", snapshots=True, checkpoint=1, steps=2, samples=4, rates=[1e-3], test_questions=12
+)
+measured(frontier(run), [7], Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
+    "Killed after its base model was measured, and gone on with in an empty store: only the file was left."
+    def start(folder, store):
+        env = os.environ | dict(RLVD_OUT=str(tmp_path / store), TQDM_DISABLE="1")
+        return subprocess.Popen([sys.executable, "-c", MEASURE, str(tmp_path / folder)], env=env, start_new_session=True)
+    killed, file = start("killed", "first"), tmp_path / "killed" / "7.npz"
+    deadline = time.time() + 120
+    while not file.exists() and killed.poll() is None and time.time() < deadline: time.sleep(.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait(10)
+    assert len(read_measurements(file).models) == 1
+    assert start("killed", "second").wait(200) == 0 and start("whole", "third").wait(200) == 0
+    assert file.read_bytes() == (tmp_path / "whole" / "7.npz").read_bytes()
