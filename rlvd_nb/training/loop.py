@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..core.artifacts import replacing, write_json
 from ..core.errors import UserError
 from ..models.checkpoints import save
+from ..models.word_models import hidden_states
 from .trainers import check_gradients, check_weights
 
 # %% ../../nbs/api/training/03_loop.ipynb #fad8e0f6
@@ -67,7 +68,7 @@ def pack(
 
 # %% ../../nbs/api/training/03_loop.ipynb #844ee950
 def learned_logits(
-    model,        # a causal model
+    model,        # a lab model
     ids,          # [rows, row] token ids
     part,         # [rows, row] number of the sequence, -1 where empty
     position,     # [rows, row] position in the sequence
@@ -77,12 +78,13 @@ def learned_logits(
     import torch
     causal = torch.tril(torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device))
     mask = (part[:, :, None] == part[:, None, :]) & causal
-    hidden = model.model(
-        input_ids=ids, attention_mask=mask[:, None], position_ids=position, use_cache=False
-    ).last_hidden_state
-    inside = (part[:, 1:] == part[:, :-1]) & (part[:, 1:] >= 0)
-    if learned is not None: inside &= learned[:, 1:]
-    return model.lm_head(hidden[:, :-1][inside]), ids[:, 1:][inside], part[:, 1:][inside]
+    mask |= torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device)  # what is empty sees itself, not nothing
+    inside = torch.zeros_like(part, dtype=torch.bool)
+    inside[:, :-1] = (part[:, 1:] == part[:, :-1]) & (part[:, 1:] >= 0)
+    if learned is not None: inside[:, :-1] &= learned[:, 1:]
+    places = inside.flatten().nonzero()[:, 0]
+    chosen = torch.nn.functional.embedding(places, hidden_states(model, ids, position, mask))
+    return model.lm_head(chosen), ids.flatten()[places + 1], part.flatten()[places]
 
 # %% ../../nbs/api/training/03_loop.ipynb #a8598ce5
 def adamw(

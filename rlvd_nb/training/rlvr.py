@@ -255,7 +255,7 @@ def policy_loss(
     config: GrpoConfig,        # temperature, `beta`
     reference=None,            # the model it started from, where there is a `beta`
 ):
-    "GRPO's loss, and the mean divergence that is in it."
+    "GRPO's loss; the divergence is weighted with the ratio, too, as TRL does it (arXiv 2512.02556)."
     import torch
     beta = config.trl.get("beta", 0.)
     used = range(len(rollouts)) if beta else weights.nonzero()[:, 0].tolist() or [0]
@@ -268,10 +268,11 @@ def policy_loss(
         return (logits / config.temperature).log_softmax(-1).gather(1, tokens[:, None])[:, 0], part_of
     chosen, part_of = logprobs(model)
     weights, counts = (each[used].to(model.device)[part_of] for each in (weights, counts))
-    loss = -(weights * (chosen - chosen.detach()).exp()).sum()
-    if not beta: return loss
-    with torch.no_grad(): away = logprobs(reference)[0]
-    return loss + beta * (counts * ((away - chosen).exp() - (away - chosen) - 1)).sum()
+    ratio = (chosen - chosen.detach()).exp()
+    if not beta: return -(weights * ratio).sum()
+    with torch.no_grad(): before, _ = logprobs(reference)
+    away = before - chosen
+    return ((beta * counts * (away.exp() - away - 1) - weights) * ratio).sum()
 
 # %% ../../nbs/api/training/06_rlvr.ipynb #52b5a247
 def lean_step(
