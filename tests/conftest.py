@@ -35,8 +35,11 @@ def store(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def shared_store(tmp_path_factory):
-    "A store in which the smoke models are trained once; all tests that use it are in one process."
-    return tmp_path_factory.mktemp("shared") / "out"
+    """A store in which the smoke models are trained once; all tests that use it are in one process.
+
+    `make test` names it (`RLVD_SCRATCH`): the library notebooks have trained some of them there."""
+    named = os.environ.get("RLVD_SCRATCH")
+    return Path(named) if named else tmp_path_factory.mktemp("shared") / "out"
 
 
 @pytest.fixture(scope="session")
