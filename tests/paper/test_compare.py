@@ -10,6 +10,7 @@ from scipy import stats
 
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.core.tables import write_rows
+from rlvd_nb.paper import compare
 from rlvd_nb.paper.compare import compare_files, compared, golds, read_samples
 
 
@@ -196,7 +197,9 @@ def test_the_truth_lies_between_the_bounds(tmp_path_factory, counts, seed):
     truth = [rows(list(each)) for each in zip(*counts)]
     lost = [failing(each, set(rng.choice(len(each), rng.integers(1, len(each)), replace=False))) for each in truth]
     read = lambda pair: compared([written(folder / f"{i}.jsonl", each) for i, each in enumerate(pair)], "AB")[2]
-    true, made = (read(pair).set_index("measure") for pair in (truth, lost))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "compare_counts", lambda *given, **more: None)  # bins and nulls, which are not asked here
+        true, made = (read(pair).set_index("measure") for pair in (truth, lost))
     for name, row in made.iterrows():
         assert row["lowest"] - 1e-9 <= true.loc[name, "difference"] <= row["highest"] + 1e-9
         assert row["lowest"] - 1e-9 <= row["difference"] <= row["highest"] + 1e-9
