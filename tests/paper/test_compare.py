@@ -33,6 +33,12 @@ def write(tmp_path): return lambda name, records: written(tmp_path / name, recor
 
 
 @pytest.fixture
+def no_pictures(monkeypatch):
+    "For tests of numbers and sentences: the page has no pictures, which take most of the time."
+    monkeypatch.setattr(compare, "_picture", lambda figure, text: text)
+
+
+@pytest.fixture
 def good(write): return write("good.jsonl", rows([0, 1, 2, 4]))
 
 
@@ -179,6 +185,7 @@ def test_errors_of_the_first_model_move_the_other_end(write, tmp_path):
     assert first["accuracy"]["if_right"] == first["accuracy"]["value"]
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("a, b, warns", [(0, 6, True), (6, 0, True), (5, 6, False), (1, 0, False), (8, 8, False)])
 def test_a_warning_where_one_model_has_more_errors(write, tmp_path, a, b, warns):
     files = [write(f"{name}.jsonl", failing(rows([0] * 3 + counts), range(errors)))
@@ -217,6 +224,7 @@ def test_errors_leave_votes_and_chains_comparable(write, tmp_path):
 
 # responses that were cut off
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("column, yes, no", [
     ("finished", False, True), ("finish_reason", "length", "stop"), ("finish_reason", "MAX_TOKENS", "STOP"),
     ("finish_reason", "max_tokens", "end_turn"), ("finish_reason", "model_length", None)])
@@ -238,6 +246,7 @@ def test_without_such_a_column_nothing_is_said(made):
 
 # numbers in tables
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet"])
 @pytest.mark.parametrize("column", ["gold", "answer", "question_id", "sample_index"])
 def test_whole_numbers_with_a_gap_stay_whole(tmp_path, kind, column):
