@@ -205,7 +205,7 @@ def test_the_truth_lies_between_the_bounds(tmp_path_factory, counts, seed):
     lost = [failing(each, set(rng.choice(len(each), rng.integers(1, len(each)), replace=False))) for each in truth]
     read = lambda pair: compared([written(folder / f"{i}.jsonl", each) for i, each in enumerate(pair)], "AB")[2]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare, "compare_counts", lambda *given, **more: None)  # bins and nulls, which are not asked here
+        patch.setattr(compare, "compare_counts", lambda *given, **more: None)  # bins and nulls are not asked here
         true, made = (read(pair).set_index("measure") for pair in (truth, lost))
     for name, row in made.iterrows():
         assert row["lowest"] - 1e-9 <= true.loc[name, "difference"] <= row["highest"] + 1e-9
