@@ -12,11 +12,14 @@ paper: env  ## run the sections in the lab setting; figures/ and out/report/inde
 
 # The tests' models are so small that a second thread only waits for the first; a second process does not.
 test: export OMP_NUM_THREADS ?= 1
+# What library notebooks train, sections read: a store that is new for each run.
+test: export RLVD_SCRATCH := $(CURDIR)/out/test
 test: env  ## library notebooks, the in-sync check, pytest (which runs the sections through the command line)
+	rm -rf $(RLVD_SCRATCH)
 	$(BIN)/nbdev_test --n_workers 2 --path nbs/api
 	$(BIN)/nbdev_test --path nbs/how_to_read_these_numbers.ipynb
 	$(BIN)/python tools/in_sync.py
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 test-vllm: export OMP_NUM_THREADS ?= 1
 test-vllm: env-vllm  ## a real vLLM engine on the CPU, in an environment of its own

@@ -3,6 +3,7 @@ import os, subprocess, sys
 from pathlib import Path
 
 import hypothesis, pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACES = Path(os.environ.get("RLVD_DATA", "")), ROOT.parent / "shared" / "data"
@@ -11,6 +12,12 @@ DATA = next((path for path in PLACES if str(path) != "." and path.is_dir()), Non
 # a busy machine is slow, which is no fault of the code
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+
+
+def pytest_collection_modifyitems(items):
+    "Tests that use the store of the smoke models stay in one process, where one after the other reads what is there."
+    for item in items:
+        if "shared_store" in item.fixturenames: item.add_marker(pytest.mark.xdist_group("smoke"))
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +35,25 @@ def store(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def shared_store(tmp_path_factory):
-    "A store that the tests of one process share, so that it trains the smoke models once."
-    return tmp_path_factory.mktemp("shared") / "out"
+    """A store in which the smoke models are trained once; all tests that use it are in one process.
+
+    `make test` names it (`RLVD_SCRATCH`): the library notebooks have trained some of them there."""
+    named = os.environ.get("RLVD_SCRATCH")
+    return Path(named) if named else tmp_path_factory.mktemp("shared") / "out"
+
+
+@pytest.fixture(scope="session")
+def smoke_folder(tmp_path_factory):
+    "Where the figures of `report` are: a temporary folder has those of the smoke setting."
+    return tmp_path_factory.mktemp("tmp") / f"rlvd_nb-smoke-{os.getuid()}" / "lab"
+
+
+@pytest.fixture(scope="session")
+def report(shared_store, smoke_folder):
+    "The whole paper in the smoke setting, once."
+    done = command("rlvd", "paper", "--profile", "smoke", out=shared_store, timeout=900, TMPDIR=smoke_folder.parents[1])
+    assert done.returncode == 0, done.stderr[-2000:]
+    return shared_store / "report-smoke"
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +66,7 @@ def data():
 def command(*arguments, out: Path, cwd: Path = ROOT, timeout: int = 240, **environment) -> subprocess.CompletedProcess:
     "Run a command of this environment, such as rlvd or papermill, as a user would."
     program = Path(sys.executable).with_name(arguments[0])
-    env = os.environ | dict(RLVD_OUT=str(out), HF_HUB_OFFLINE="1") | environment
+    env = os.environ | dict(RLVD_OUT=str(out), HF_HUB_OFFLINE="1") | {k: str(v) for k, v in environment.items()}
     return subprocess.run(
         [str(program), *map(str, arguments[1:])], capture_output=True, text=True, cwd=cwd, timeout=timeout, env=env
     )
@@ -54,11 +78,38 @@ def rlvd(store):
     return lambda *arguments, **options: command("rlvd", *arguments, **dict(out=store) | options)
 
 
+@pytest.fixture
+def rlvd_here(monkeypatch, capsys, store):
+    "The `rlvd` command inside this process, which is faster: exit code, what it said, what it complained of."
+    from rlvd_nb.paper.report import main
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rlvd", *map(str, arguments)])
+        try: code = main() or 0
+        except SystemExit as end: code = end.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+    return run
+
+
 @pytest.fixture(scope="session")
-def tiny_qwen2(tmp_path_factory):
+def common(tmp_path_factory, worker_id):
+    "A folder that all processes of this run of the tests have in common."
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+def made_once(folder, make):
+    "The folder that `make` fills, in whichever process comes first."
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists(): make(folder.with_name(folder.name + "-new")).rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen2(common):
     "A Qwen2 of a few thousand parameters with a byte-level BPE tokenizer, as a user's local checkpoint would be."
     from tiny_checkpoint import make
-    return make(tmp_path_factory.mktemp("tiny") / "qwen2")
+    return made_once(common / "qwen2", make)
 
 
 @pytest.fixture(scope="session")
@@ -69,17 +120,17 @@ def tiny_model(tiny_qwen2):
 
 
 @pytest.fixture(scope="session")
-def chat_model(tmp_path_factory):
+def chat_model(common):
     "A small Llama whose tokenizer and chat template both write the beginning of text."
     from tiny_checkpoint import make_chat
     from rlvd_nb.models.checkpoints import Model
-    return Model.at(make_chat(tmp_path_factory.mktemp("tiny") / "chat"))
+    return Model.at(made_once(common / "chat", make_chat))
 
 
 @pytest.fixture(scope="session")
-def tiny_store(tmp_path_factory):
-    "The store of the tiny lab's models."
-    return tmp_path_factory.mktemp("lab")
+def tiny_store(common):
+    "The store of the tiny lab's models; its own locks see to it that each is trained once."
+    return common / "lab"
 
 
 def pretrained(store: Path, reader: str):

@@ -34,6 +34,13 @@ def test_lock_pins_every_requirement():
     assert not missing
 
 
+def test_pins_are_within_the_bounds():
+    "What the lock pins is what pyproject.toml allows."
+    from packaging.requirements import Requirement
+    outside = [r for r in requirements() if not Requirement(r).specifier.contains(lock()[name_of(r)])]
+    assert not outside
+
+
 def test_environment_agrees_with_the_lock():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     pins = dict(normal(pin).split("==") for pin in environment["dependencies"][-1]["pip"])

@@ -11,8 +11,9 @@ __all__ = ['NAME', 'SAMPLE_COLUMNS', 'PAIR', 'VERDICT_COLUMNS', 'PIECE', 'PATIEN
 import time, uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 
 import pandas as pd
@@ -124,7 +125,7 @@ def with_grades(
     grades: Sequence[Grade], # one a row
 ) -> pd.DataFrame:
     "The pairs with their verdicts, VERDICT_COLUMNS."
-    fields = pd.DataFrame([astuple(grade) for grade in grades], columns=VERDICT_COLUMNS[len(PAIR):])
+    fields = pd.DataFrame(map(attrgetter(*VERDICT_COLUMNS[len(PAIR):]), grades), columns=VERDICT_COLUMNS[len(PAIR):])
     rows = pd.concat([pairs.reset_index(drop=True), fields], axis=1)
     return rows.astype({"step": "Int16", "chain": "boolean", "answer": "string", "fault": "string"})
 

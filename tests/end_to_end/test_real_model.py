@@ -11,6 +11,9 @@ from conftest import ROOT, command
 
 import rlvd_nb.training.trainers as trainers
 from rlvd_nb.core.errors import UserError
+from rlvd_nb.experiments.protocol import replicates
+from rlvd_nb.experiments.reinforcement import reinforcement
+from rlvd_nb.experiments.run import begin_run
 from rlvd_nb.tasks.base import RIGHT, WRONG, Grade, Question, load_task
 from rlvd_nb.models.checkpoints import Model, load_network, save
 from rlvd_nb.models.prompts import render
@@ -63,16 +66,24 @@ def test_section_03_on_math_500(learner, data, store, tmp_path):
     assert "injected-parameters" in [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
 
 
-def test_rlvr_on_problems_that_are_never_solved_is_said(tiny_model, data, store, tmp_path):
+def refusal(model, data, monkeypatch, **more):
+    "What the section's cell stops with."
+    monkeypatch.setenv("RLVD_DATA", str(data))
+    section = begin_run("03", model=str(model.folder), **SMALL | more)
+    assert section.settings.profile == "paper"
+    with pytest.raises(UserError) as error: replicates(reinforcement(section))
+    return str(error.value)
+
+
+def test_rlvr_on_problems_that_are_never_solved_is_said(tiny_model, data, store, monkeypatch):
     "A model before any training solves nothing, so nothing is learned, and no model is called trained."
-    done = run(tiny_model, data, store, tmp_path)
-    assert done.returncode == 1 and "RLVR (grpo) learned nothing: none of its 2 steps had a gradient" in done.stderr
+    said = refusal(tiny_model, data, monkeypatch)
+    assert said.startswith("RLVR (grpo) learned nothing: none of its 2 steps had a gradient")
     assert not [path for path in store.glob("store/grpo/*") if not path.suffix]
 
 
-def test_a_response_that_does_not_fit_the_model(tiny_model, data, store, tmp_path):
-    done = run(tiny_model, data, store, tmp_path, max_tokens=4096)
-    assert done.returncode == 1 and "do not fit the model's 4096" in (tmp_path / "out.ipynb").read_text()
+def test_a_response_that_does_not_fit_the_model(tiny_model, data, store, monkeypatch):
+    assert "do not fit the model's 4096" in refusal(tiny_model, data, monkeypatch, max_tokens=4096)
 
 
 QUESTIONS = [

@@ -1,6 +1,6 @@
 """Sections 04 and 05 from end to end: in the smoke setting, with every kind of bad input, and in the papers' setting
 on real MATH-500 problems."""
-import json, os, re, tempfile
+import json, re
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +14,6 @@ from rlvd_nb.experiments.run import begin_run
 from rlvd_nb.experiments.self_distillation import self_distillation
 from rlvd_nb.experiments.teaching import teaching
 
-SMOKE = Path(tempfile.gettempdir()) / f"rlvd_nb-smoke-{os.getuid()}" / "lab"
 MADE = {
     "04": (
         "accuracy length keywords draws",
@@ -30,23 +29,15 @@ MADE = {
 def last_line(done): return done.stderr.strip().splitlines()[-1]
 
 
-@pytest.fixture(scope="module", params=sorted(MADE))
-def section(request, shared_store):
-    "The number of a section that has run in the smoke setting."
-    for path in SMOKE.glob(f"{MADE[request.param][2]}_*"): path.unlink()
-    done = command("rlvd", "section", request.param, "--profile", "smoke", out=shared_store, timeout=900)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return request.param
-
-
-def test_figures_and_tables_are_there_with_what_made_them(section):
+@pytest.mark.parametrize("section", sorted(MADE))
+def test_figures_and_tables_are_there_with_what_made_them(report, smoke_folder, section):
     figures, tables, name = MADE[section]
     for stem, kinds in [
         *((f, {".png", ".svg"}) for f in figures.split()),
         *((t, {".csv"}) for t in tables.split()),
     ]:  # some names are both
-        record = json.loads((SMOKE / f"{name}_{stem}.json").read_text())
-        files = {path.name for path in SMOKE.glob(f"{name}_{stem}.*")}
+        record = json.loads((smoke_folder / f"{name}_{stem}.json").read_text())
+        files = {path.name for path in smoke_folder.glob(f"{name}_{stem}.*")}
         assert kinds <= {Path(file).suffix for file in files} and set(record["files"]) == files - {
             f"{name}_{stem}.json"
         }
@@ -55,14 +46,15 @@ def test_figures_and_tables_are_there_with_what_made_them(section):
             and record["caption"]
             and {"base", "samples"} <= set(record["inputs"]["seed 0"]) & set(record["inputs"]["seed 1"])
         )
-    assert {path.stem.removeprefix(f"{name}_") for path in SMOKE.glob(f"{name}_*.json")} == set(
+    assert {path.stem.removeprefix(f"{name}_") for path in smoke_folder.glob(f"{name}_*.json")} == set(
         f"{figures} {tables}".split()
     )
 
 
-def test_arms_are_equal_where_they_are_compared(section):
+@pytest.mark.parametrize("section", sorted(MADE))
+def test_arms_are_equal_where_they_are_compared(report, smoke_folder, section):
     "Section 05's are levelled, section 04's matched ones have the same questions and numbers."
-    table = pd.read_csv(SMOKE / f"{MADE[section][2]}_lessons.csv")
+    table = pd.read_csv(smoke_folder / f"{MADE[section][2]}_lessons.csv")
     same = {"04": ["responses", "questions"], "05": ["responses", "tokens"]}[section]
     compared = table[table["arm"].str.endswith(", matched")] if section == "04" else table
     assert (
@@ -102,6 +94,14 @@ BAD = [
     ),
     (
         "05",
+        dict(arm_responses=100_000),
+        (
+            r"arms cannot be made equal: 100000 responses of common length are asked for, there are \d+; the smallest"
+            r" arm is '[a-z ]+' with \d+"
+        ),
+    ),
+    (
+        "05",
         dict(teacher="/no/such/teacher"),
         (
             "model '/no/such/teacher' is (neither a local folder nor on the hub|not a local folder, and the hub cannot"
@@ -135,33 +135,10 @@ def test_bad_teacher_files_are_one_line(shared_store, monkeypatch, tmp_path):
     assert re.search(r"arms cannot be made equal: 'new knowledge' has no right response to learn from", refused(able))
 
 
-COMMANDS = [
-    (["teacher=/nowhere.jsonl"], "/nowhere.jsonl: no such file"),
-    (
-        ["arm_responses=100000"],
-        (
-            r"arms cannot be made equal: 100000 responses of common length are asked for, there are \d+; the smallest"
-            r" arm is '[a-z ]+' with \d+"
-        ),
-    ),
-]
-
-
-@pytest.mark.parametrize("given, message", COMMANDS, ids=["no teacher", "too many"])
-def test_the_command_names_the_cell_and_exits_with_1(shared_store, given, message):
-    done = command(
-        "rlvd",
-        "section",
-        "05",
-        "--profile",
-        "smoke",
-        *(x for text in given for x in ("-p", text)),
-        out=shared_store,
-        timeout=900
-    )
-    assert done.returncode == 1 and re.search(
-        rf"^rlvd: section 05 failed in cell \d+ .*UserError: .*{message}", last_line(done)
-    ), done.stderr[-1500:]
+def test_the_command_names_the_cell_and_exits_with_1(shared_store):
+    done = command("rlvd", "section", "05", "--profile", "smoke", "-p", "teacher=/nowhere.jsonl", out=shared_store)
+    said = r"^rlvd: section 05 failed in cell \d+ .*UserError: .*/nowhere.jsonl: no such file"
+    assert done.returncode == 1 and re.search(said, last_line(done)), done.stderr[-1500:]
 
 
 @pytest.mark.parametrize(
@@ -172,9 +149,9 @@ def test_the_command_names_the_cell_and_exits_with_1(shared_store, given, messag
         ("05", "lora=x", "parameter lora must be of type int"),
     ],
 )
-def test_what_can_be_refused_beforehand_exits_with_2(rlvd, store, number, given, message):
-    done = rlvd("section", number, "--profile", "smoke", "-p", given)
-    assert done.returncode == 2 and message in last_line(done) and not store.exists()
+def test_what_can_be_refused_beforehand_exits_with_2(rlvd_here, store, number, given, message):
+    code, _, err = rlvd_here("section", number, "--profile", "smoke", "-p", given)
+    assert code == 2 and message in err.splitlines()[-1] and not store.exists()
 
 
 # the papers' setting
@@ -205,10 +182,12 @@ def papers(model, teacher, data, store, tmp_path, **more):
     )
 
 
-def test_a_student_that_solves_nothing_learns_nothing_by_rlvr(tiny_qwen2, golds, data, store, tmp_path):
-    done = papers(tiny_qwen2, golds[0], data, store, tmp_path)
-    assert done.returncode == 1, done.stderr[-2000:]
-    assert re.search("UserError: RLVR .* learned nothing: none of its 2 steps had a gradient", last_line(done))
+def test_a_student_that_solves_nothing_learns_nothing_by_rlvr(tiny_qwen2, golds, data, store, monkeypatch):
+    monkeypatch.setenv("RLVD_DATA", str(data))
+    run = begin_run("05", model=str(tiny_qwen2), teacher=str(golds[0]), **SMALL)
+    message = "^RLVR .* learned nothing: none of its 2 steps had a gradient"
+    assert run.settings.profile == "paper"
+    with pytest.raises(UserError, match=message): replicates(teaching(run))
 
 
 def test_section_05_on_math_500(tiny_model, golds, data, store, tmp_path):

@@ -42,6 +42,8 @@ def test_lessons_of_every_dose_are_equal_but_for_the_facts(seed):
         ("07", dict(patterns=["stepp"]), "unknown pattern 'stepp'"),
         ("07", dict(about=[500]), "arms cannot be made equal: 500 lessons"),
         ("07", dict(seeds=1), "needs at least 2 seeds"),
+        ("07", dict(workers=-1), "workers must be 0"),
+        ("07", dict(bound=0.0), "the bound of an equivalence test must be above 0"),
         ("08", dict(seeds=1), "needs at least 2 seeds"),
         ("08", dict(sets=[["written stepp", "any"]]), "unknown source 'written stepp'"),
         ("08", dict(sets=[["written step", "best"]]), "unknown rule 'best'"),
@@ -58,13 +60,8 @@ def test_bad_settings_are_one_line(shared_store, monkeypatch, section, changes, 
 
 
 def test_the_command_refuses_what_it_cannot_use(shared_store):
-    for arguments, message in (
-        (["-p", "seeds=1"], "needs at least 2 seeds"),
-        (["-p", "workers=-1"], "workers must be 0"),
-        (["-p", "bound=0"], "the bound of an equivalence test must be above 0"),
-    ):
-        done = command("rlvd", "section", "07", "--profile", "smoke", *arguments, out=shared_store, timeout=400)
-        assert done.returncode == 1 and message in done.stderr.strip().splitlines()[-1], done.stderr[-2000:]
+    done = command("rlvd", "section", "07", "--profile", "smoke", "-p", "seeds=1", out=shared_store)
+    assert done.returncode == 1 and "needs at least 2 seeds" in done.stderr.splitlines()[-1], done.stderr[-2000:]
 
 
 def test_a_task_without_facts_cannot_be_dosed():

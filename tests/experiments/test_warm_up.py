@@ -80,7 +80,7 @@ def test_efficiency_by_hand():
 
 def test_section_06_by_the_command_line(shared_store, tmp_path):
     done = command(
-        "rlvd", "section", "06", "--profile", "smoke", "-p", "steps=2", "-p", "seeds=1", "-p", "full_set=false", "-p",
+        "rlvd", "section", "06", "--profile", "smoke", "-p", "steps=3", "-p", "seeds=1", "-p", "full_set=false", "-p",
         "workers=2", out=shared_store, timeout=400,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -63,18 +63,6 @@ def responses(problems):
     return [rows[i] | dict(number=int(n)) for n, i in enumerate(order)]
 
 
-@pytest.fixture
-def rlvd_here(monkeypatch, capsys, store):
-    "The `rlvd` command inside this process: exit code, what it said, what it complained of."
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rlvd", *map(str, arguments)])
-        try: code = paper.main() or 0
-        except SystemExit as end: code = end.code
-        said = capsys.readouterr()
-        return code, said.out, said.err
-    return run
-
-
 def verdicts(path): return [row["verdict"] for row in read_rows(path)]
 
 

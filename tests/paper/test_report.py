@@ -7,15 +7,10 @@ import pytest
 from conftest import ROOT, command
 
 from rlvd_nb.core.errors import UserError
+from rlvd_nb.experiments.protocol import replicates
+from rlvd_nb.experiments.reinforcement import check_bins, reinforcement
+from rlvd_nb.experiments.run import begin_run
 from rlvd_nb.paper import report as paper
-
-
-@pytest.fixture(scope="module")
-def report(shared_store):
-    "The whole paper in the smoke setting, once."
-    done = command("rlvd", "paper", "--profile", "smoke", out=shared_store, timeout=500)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return shared_store / "report-smoke"
 
 
 def test_every_section_has_run(report):
@@ -42,10 +37,8 @@ def test_smoke_leaves_the_published_figures_alone(report):
     assert changed.returncode or not changed.stdout
 
 
-def test_each_figure_says_what_made_it(report):
-    import tempfile
-    folder = Path(tempfile.gettempdir()) / f"rlvd_nb-smoke-{os.getuid()}" / "lab"
-    record = json.loads((folder / "rlvr_transitions.json").read_text())
+def test_each_figure_says_what_made_it(report, smoke_folder):
+    record = json.loads((smoke_folder / "rlvr_transitions.json").read_text())
     assert {"name", "caption", "section", "parameters", "inputs", "versions", "files"} == set(record)
     assert {"seed 0", "seed 1", "task"} <= set(record["inputs"]) and set(record["files"]) == {
         "rlvr_transitions.png",
@@ -107,37 +100,44 @@ BAD = [
 @pytest.mark.parametrize(
     "arguments, message", BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
 )
-def test_bad_input_is_one_line_before_anything_runs(rlvd, store, arguments, message):
-    done = rlvd(*arguments)
-    lines = done.stderr.strip().splitlines()
-    assert (
-        done.returncode == 2 and message in done.stderr and lines[-1].startswith("rlvd: ") and len(lines) == 1
-    ), done.stderr
+def test_bad_input_is_one_line_before_anything_runs(rlvd_here, store, arguments, message):
+    code, out, err = rlvd_here(*arguments)
+    assert code == 2 and message in err and err.startswith("rlvd: ") and err.count("\n") == 1 and not out, err
     assert not store.exists()
 
 
+def test_bad_input_is_one_line_of_the_real_command(rlvd, store):
+    done = rlvd("section", "03", "-p", "samples=many")
+    assert (done.returncode, done.stdout, store.exists()) == (2, "", False)
+    assert done.stderr == "rlvd: parameter samples must be of type int, not 'many'\n"
+
+
 BAD_CELLS = [
-    (["model=/no/such/folder"], "is neither a local folder nor on the hub|cannot be reached"),
-    (["task=chess"], "unknown task 'chess'; there are: aime, choice, humaneval_plus, kinship"),
-    (["task=tracing"], "the lab's model knows the task 'kinship' alone, not 'tracing'"),
-    (["samples=0"], "n must be 1 or more"),
-    (["test_questions=4000"], "4000 test questions asked for, task 'kinship' has 1 to 40"),
-    (["variant=ppo"], "unknown GRPO variant 'ppo'; there are: grpo, dr_grpo"),
-    (["template=rhyme"], "unknown template 'rhyme'"),
+    (dict(model="/no/such/folder"), "is neither a local folder nor on the hub|cannot be reached"),
+    (dict(task="chess"), "unknown task 'chess'; there are: aime, choice, humaneval_plus, kinship"),
+    (dict(task="tracing"), "the lab's model knows the task 'kinship' alone, not 'tracing'"),
+    (dict(samples=0), "n must be 1 or more"),
+    (dict(test_questions=4000), "4000 test questions asked for, task 'kinship' has 1 to 40"),
+    (dict(variant="ppo"), "unknown GRPO variant 'ppo'; there are: grpo, dr_grpo"),
+    (dict(template="rhyme"), "unknown template 'rhyme'"),
 ]
 
 
-@pytest.mark.parametrize(
-    "given, message", BAD_CELLS, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
-)
-def test_bad_values_name_the_cell_and_keep_the_notebook(report, shared_store, given, message):
-    done = command(
-        "rlvd", "section", "03", "--profile", "smoke", *(x for text in given for x in ("-p", text)), out=shared_store
-    )
+@pytest.mark.parametrize("given, message", BAD_CELLS, ids=[str(given) for given, _ in BAD_CELLS])
+def test_bad_values_of_a_section_are_one_line(shared_store, monkeypatch, given, message):
+    "What its cell would stop with."
+    monkeypatch.setenv("RLVD_OUT", str(shared_store))
+    with pytest.raises(UserError, match=message) as error:
+        replicates(reinforcement(begin_run("03", profile="smoke", **given)))
+    assert "\n" not in str(error.value)
+
+
+def test_the_command_names_the_cell_and_keeps_the_notebook(shared_store):
+    given, message = "task=tracing", "UserError: the lab's model knows the task 'kinship' alone, not 'tracing'"
+    done = command("rlvd", "section", "03", "--profile", "smoke", "-p", given, out=shared_store)
     last = done.stderr.strip().splitlines()[-1]
-    assert (
-        done.returncode == 1 and last.startswith("rlvd: section 03 failed in cell ") and re.search(message, last)
-    ), done.stderr[-1500:]
+    assert done.returncode == 1 and last.startswith("rlvd: section 03 failed in cell "), done.stderr[-1500:]
+    assert message in last
     kept = Path(last.rsplit("the notebook so far is ", 1)[1])
     assert "UserError" in kept.read_text()
 
@@ -145,7 +145,6 @@ def test_bad_values_name_the_cell_and_keep_the_notebook(report, shared_store, gi
 def test_a_world_whose_bins_are_empty(monkeypatch):
     import numpy as np
     from types import SimpleNamespace
-    from rlvd_nb.experiments.reinforcement import check_bins
     full = SimpleNamespace(settings=SimpleNamespace(full_bins=True))
     with pytest.raises(UserError, match=r"no test question falls into the base model's bins \[0\]"):
         check_bins(full, SimpleNamespace(counts=np.array([2, 10, 40, 100, 200]), n=256))

@@ -7,6 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.base import RIGHT, UNPARSED, Task, check_disjoint
+from rlvd_nb.tasks.chains import SO
 from rlvd_nb.tasks.kinship import CHECK, PATTERNS, THINK
 from rlvd_nb.tasks.tracing import read_program, task
 
@@ -41,6 +42,18 @@ def test_worked_chains_are_right(question, seed, pattern):
     )
 
 
+def after_corrections(words):
+    "The steps of a chain of worked shape, as (variable, digit): a second look takes the place of the first."
+    said = [word for word in words[1:words.index(SO)] if word != CHECK]
+    pairs = list(zip(said[::2], said[1::2]))
+    return pairs[1::2] if CHECK in words else pairs
+
+
+def followed(said, plan):
+    "How many steps of a plan a chain follows before it leaves it."
+    return next((number for number, (a, b) in enumerate(zip(said, plan)) if a != b), min(len(said), len(plan)))
+
+
 @given(questions, seeds, st.sampled_from(PATTERNS), st.data())
 def test_any_changed_digit_is_refused(question, seed, pattern, data):
     words = TASK.worked(question, seed, pattern).split()
@@ -51,10 +64,26 @@ def test_any_changed_digit_is_refused(question, seed, pattern, data):
     words[at] = data.draw(st.sampled_from([digit for digit in "0123456789" if digit != words[at]]))
     grade = TASK.grade(question, " ".join(words))
     assert not grade.chain and grade.fault
-    if pattern != "skip":
-        assert grade.fault == (
-            "plan" if at == len(words) - 1 and at else "atom"
-        )  # a changed skip may be the start of a step
+    if pattern == "direct": assert (grade.step, grade.fault) == (0, "atom")
+    elif at == len(words) - 1: assert grade.fault == "plan"  # the steps are right and lead to another answer
+    elif pattern != "skip":
+        said, plan = after_corrections(words), [(*each.subject, each.final) for each in steps_of(question)]
+        whole, skipping = followed(said, plan), followed(said, plan[1::2])
+        assert grade.step == max(whole, skipping)  # a chain is held against the plan that it follows longest
+        if whole >= skipping: assert grade.fault == "atom"
+
+
+def steps_of(question): return TASK.truth(read_program(question.prompt))[0]
+
+
+def test_a_changed_digit_may_begin_a_chain_that_skips():
+    "After u = 4 a chain says u is 9, which u is one line later: a skipped line is no fault, the second u is one."
+    question = TASK.question(read_program("u = 4 ; u = u + 5 ; print u ?"))
+    grade = TASK.grade(question, "think u 9 u 9 so 9")
+    assert (grade.verdict, grade.chain, grade.step, grade.fault) == (RIGHT, False, 1, "plan")
+    assert TASK.grade(question, "think u 9 so 9").chain
+    grade = TASK.grade(question, "think u 8 u 9 so 9")  # neither line: a false value of the first
+    assert (grade.chain, grade.step, grade.fault) == (False, 0, "atom")
 
 
 @given(questions, seeds, st.data())

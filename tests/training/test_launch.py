@@ -88,15 +88,13 @@ def test_a_shared_step_takes_as_many_responses(batch, accumulated, processes):
     else: assert mine * passes * processes == batch * accumulated
 
 
-def test_what_cannot_be_shared_is_one_line(tiny_base, store):
-    "Refused by the processes, reported by the parent; the store stays without the artifact."
+def test_what_cannot_be_shared_is_one_line():
     message = "^2 processes cannot share a step of 7 responses x 1 accumulated passes equally; [^\n]*$"
-    with pytest.raises(UserError, match=message): train_sft(tiny_base, LESSON, SftConfig(batch=7), TWO)
-    assert not [path for path in (store / "store/sft").iterdir() if not path.suffix]
+    with pytest.raises(UserError, match=message): share(7, 1, 2)
 
 
 def test_a_launched_training_that_did_not_train_is_one_line(tiny_base, store):
-    "Every process sees it, one of them says it, none leaves a model."
+    "Every process sees it, one of them says it, the parent reports it, none leaves a model."
     idle = SftConfig(epochs=1, batch=8, warmup=0, learning_rate=1e-30)
     with pytest.raises(UserError, match="^distillation changed no weight; [^\n]*$"):
         train_sft(tiny_base, LESSON, idle, TWO)
