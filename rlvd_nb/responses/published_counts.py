@@ -103,9 +103,10 @@ class CountPair:
         "Differences, curves, bins, transitions, support."
         return compare_counts(self.base, self.trained, self.n)
 
-# %% ../../nbs/api/responses/08_published_counts.ipynb #93cee813
+# %% ../../nbs/api/responses/08_published_counts.ipynb #0952c103
+@cache
 def simplerl_pair() -> CountPair:
-    "Qwen2.5-7B and SimpleRL-Zoo on MATH-500, 128 samples a question."
+    "Qwen2.5-7B and SimpleRL-Zoo on MATH-500, 128 samples a question; one object, so that it is compared once."
     table = _table("qwen7b_simplerl")
     counts = (check_counts(table[f"{name}_correct"].astype(int), 128) for name in ("base", "simplerl"))
     return CountPair("Qwen2.5-7B", "SimpleRL-Zoo", *counts, 128)

@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ['JEFFREYS', 'WINDOW', 'ROLLOUTS', 'at_least', 'fallen', 'moves', 'pair_table', 'windows', 'training_bins',
            'training_moves', 'training_course', 'gradient_course', 'crossings', 'count_crossings', 'curve',
-           'sharpened_curves']
+           'sharpened_curves', 'ppo_course', 'say_fallen', 'say_training', 'say_crossings']
 
-# %% ../../nbs/api/responses/09_real_models.ipynb #523f82e6
+# %% ../../nbs/api/responses/09_real_models.ipynb #1a6f194c
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from rlvd_nb.stats.comparison import (
-    PAPER_BINS, BetaBinomialFit, Transitions, bin_edges, bin_labels, bin_of, holm, mcnemar, paired_difference,
+    PAPER_BINS, BetaBinomialFit, Transitions, bin_edges, bin_labels, bin_of, holm, mcnemar, p_value, paired_difference,
     transitions)
 from ..stats.estimators import Band, mean_interval, pass_at_k, pass_at_k_curve, simultaneous_band
-from .published_counts import CountPair, cooled_pairs, tuned_pairs
+from .published_counts import PPO_RUNS, CountPair, cooled_pairs, ppo_pair, tuned_pairs
 
 # %% ../../nbs/api/responses/09_real_models.ipynb #96def7da
 JEFFREYS = BetaBinomialFit(.5, .5, 0., float("nan")) # one half each: the prior that is the same in every scale
@@ -52,16 +52,16 @@ def fallen(
     table = pd.DataFrame(rows)
     return table.assign(p_holm=holm(table["p"].to_numpy()), p_holm_jeffreys=holm(table["p_jeffreys"].to_numpy()))
 
-# %% ../../nbs/api/responses/09_real_models.ipynb #34b83d73
+# %% ../../nbs/api/responses/09_real_models.ipynb #69b788fc
 def moves(
     pair: CountPair,                    # a model before and after
     fit: BetaBinomialFit | None = None, # spread of rates behind the null; the fitted one if not given
-    simulations: int = 10_000,          # second draws of the null: p down to 1/5,000 before Holm
+    simulations: int = 2000,            # second draws of the null: p down to 1/1,000 before Holm
 ) -> Transitions:
     "Questions by bin before and after, against the resampling null."
     return transitions(pair.base, pair.trained, pair.n, fit=fit or pair.fit, simulations=simulations)
 
-# %% ../../nbs/api/responses/09_real_models.ipynb #79c7b806
+# %% ../../nbs/api/responses/09_real_models.ipynb #a2696e52
 def pair_table(
     pairs: Sequence[CountPair], # models before and after
 ) -> pd.DataFrame:
@@ -70,7 +70,8 @@ def pair_table(
     for pair in pairs:
         for label, of in (("accuracy", lambda counts: counts / pair.n), (f"pass@{pair.n}", lambda counts: counts > 0)):
             a, b = of(pair.base).astype(float), of(pair.trained).astype(float)
-            found, hits = paired_difference(a, b, share=True), np.isin([*a, *b], (0, 1)).all()
+            hits = bool(np.isin([*a, *b], (0, 1)).all()) # then McNemar's test is exact, and no sign need be flipped
+            found = paired_difference(a, b, replicates=1 if hits else 10_000, share=True)
             moved = mcnemar(a, b) if hits else None
             rows.append(dict(
                 pair=pair.name, measure=label, before=a.mean(), after=b.mean(), difference=found.value, low=found.low,
@@ -170,7 +171,7 @@ def count_crossings(
                          pass_at_1=table["x"].mean(), pass_at_k=table["y"].mean()))
     return pd.DataFrame(rows)
 
-# %% ../../nbs/api/responses/09_real_models.ipynb #174d21ba
+# %% ../../nbs/api/responses/09_real_models.ipynb #ea660973
 def curve(
     counts: np.ndarray, # right answers to each question [N]
     n: int,             # samples a question
@@ -187,8 +188,50 @@ def sharpened_curves(
     found = {}
     for task, pair in cooled_pairs():
         if pair.before == f"{model}, T 0.8":
-            found[task] = {"base, T 0.8": curve(pair.base, 10), "base, T 0.2": curve(pair.trained, 10)}
+            found[f"{task} prediction"] = {"base, T 0.8": curve(pair.base, 10), "base, T 0.2": curve(pair.trained, 10)}
     for task, pair in tuned_pairs():
         if (pair.before, pair.after) == (model, tuned):
-            found[task]["instruction-tuned, T 0.8"] = curve(pair.trained, 10)
+            found[f"{task} prediction"]["instruction-tuned, T 0.8"] = curve(pair.trained, 10)
     return found
+
+# %% ../../nbs/api/responses/09_real_models.ipynb #1c4bde32
+def ppo_course() -> pd.DataFrame:
+    "A row a step of PPO and measure: paired difference to the fine-tuned model with its interval."
+    step = {run: run.removeprefix("trajectory/step-") if "step" in run else "end" for run in PPO_RUNS}
+    each = [pair_table([ppo_pair(run)]).assign(step=step[run]) for run in PPO_RUNS]
+    return pd.concat(each, ignore_index=True)[
+        ["step", "measure", "before", "after", "difference", "low", "high", "p", "questions", "gained", "lost"]]
+
+def say_fallen(
+    table: pd.DataFrame, # as `fallen` gives it
+) -> list[str]:
+    "A sentence a range: how many fell to none, how many would by chance under either null, p after Holm."
+    return [
+        f"Of {row.questions} questions solved {row.solved} times, {row.fell} have no right answer afterwards;"
+        f" {row.expected:.1f} would by chance ({p_value(row.p_holm)} after Holm), {row.expected_jeffreys:.1f} under"
+        f" Jeffreys' prior ({p_value(row.p_holm_jeffreys)})."
+        for row in table.itertuples()
+    ]
+
+# %% ../../nbs/api/responses/09_real_models.ipynb #1d4a586a
+def say_training(
+    table: pd.DataFrame, # as `training_moves` gives it
+) -> list[str]:
+    "A sentence a bin: what became of its success rate, and of the questions that no rollout solved."
+    return [
+        f"{row.bin} of 32 at first: {100 * row.start:.1f} → {100 * row.end:.1f} % right [{100 * row.low:+.1f},"
+        f" {100 * row.high:+.1f}] ({p_value(row.p_holm)} after Holm); of {row.questions} questions {row.none_at_start}"
+        f" had no right rollout at the start and {row.none_at_end} at the end ({row.gained} gained, {row.lost} lost)."
+        .replace("[-", "[−").replace(" -", " −")
+        for row in table.itertuples()
+    ]
+
+def say_crossings(
+    table: pd.DataFrame, # as `count_crossings` gives it
+) -> list[str]:
+    "A sentence a kind of pair."
+    return [
+        f"{row.kind}: {row.crosses} of {row.pairs} pairs cross, {row.surely} of them beyond chance after Holm; on"
+        f" average pass@1 {row.pass_at_1:+.1f} and pass@5 {row.pass_at_k:+.1f} points.".replace("-", "−")
+        for row in table.itertuples()
+    ]
