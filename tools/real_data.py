@@ -38,9 +38,9 @@ def sft_ppo(folder: Path) -> None:
 
 
 def oneshot(folder: Path) -> None:
-    "A row a question: its counts out of 8, a digit a visit."
+    "A row a question: its counts out of 8, a digit a visit; in the order of the file, by which ties of its rank go."
     found = json.loads(gzip.decompress((folder / "oneshot_rlvr_training" / "acc_step_500.json.gz").read_bytes()))
-    digits = {int(index): "".join(f"{8 * rate:.0f}" for rate in visits) for index, visits in found.items()}  # ties of their ranking go by its order
+    digits = {int(index): "".join(f"{8 * rate:.0f}" for rate in visits) for index, visits in found.items()}
     write("oneshot_training", ["index", "counts_of_8"], list(digits.items()))
 
 

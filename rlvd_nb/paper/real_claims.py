@@ -6,7 +6,7 @@
 __all__ = ['REAL_MODELS', 'bins_of_pair', 'expected_rates', 'against_second_draw', 'falls_of_pair', 'RealModels', 'judged_on',
            'real_ledger', 'with_real_models', 'say_real']
 
-# %% ../../nbs/api/paper/11_real_claims.ipynb #f1377096
+# %% ../../nbs/api/paper/11_real_claims.ipynb #560beb62
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,8 +16,8 @@ import pandas as pd
 from ..stats.comparison import PAPER_BINS, bin_edges, bin_of, holm
 from ..stats.estimators import MIN_QUESTIONS, answer_entropy, clopper_pearson, maj_at_k
 from ..responses.published_counts import CountPair, ppo_pair, simplerl_pair, training_visits
-from ..responses.real_models import at_least, training_bins, windows
-from .judge import ABSENT, Claim, ClaimEffect, effect_of, judge
+from ..responses.real_models import at_least, none_again, training_bins, windows
+from .judge import ABSENT, Claim, ClaimEffect, Finding, effects_of, judge, weakest
 from .claims import CLAIMS
 from .sentences import minus
 
@@ -41,7 +41,7 @@ def against_second_draw(
     "Expected second draw against the trained model on some questions, in percent."
     return [(expected_rates(pair)[inside], 100 * pair.trained[inside] / pair.n)]
 
-# %% ../../nbs/api/paper/11_real_claims.ipynb #809b0a90
+# %% ../../nbs/api/paper/11_real_claims.ipynb #0ec6a9b4
 def falls_of_pair(
     pair: CountPair, # a model before and after
 ) -> ClaimEffect:
@@ -49,7 +49,7 @@ def falls_of_pair(
     inside = bins_of_pair(pair) == 1
     count, fell = int(inside.sum()), int((pair.trained[inside] == 0).sum())
     if count < MIN_QUESTIONS: return ABSENT
-    fits = [fit.null_matrix(pair.n)[pair.base[inside], 0] for fit in (pair.fit, *pair.fit.refits)]
+    fits = [none_again(fit, pair.base[inside], pair.n) for fit in (pair.fit, *pair.fit.refits)]
     null, (low, high) = fits[0].mean(), clopper_pearson(fell, count)
     more = np.mean([at_least(chances, fell) for chances in fits[1:]])
     fewer = np.mean([at_least(1 - chances, count - fell) for chances in fits[1:]])
@@ -105,10 +105,12 @@ REAL_MODELS = (
                "30 questions; begins at a fine-tuned model"),
 )
 
-# %% ../../nbs/api/paper/11_real_claims.ipynb #2b0342ee
+# %% ../../nbs/api/paper/11_real_claims.ipynb #5b2ab7d2
 def _effect(claim: Claim, found) -> ClaimEffect:
-    "What is measured as an effect, by the claim's own test where it is rows."
-    return found if isinstance(found, ClaimEffect) else effect_of(replace(claim, pairs=lambda _: found), None)
+    "What is measured as an effect; where it is rows, by the claim's own test, and of several pairs the weakest."
+    if isinstance(found, ClaimEffect): return found
+    effects = effects_of(replace(claim, pairs=lambda _: found), None)
+    return weakest(claim, [Finding(effect, p=effect.p) for effect in effects]).effect
 
 def judged_on(
     models: RealModels, # the counts

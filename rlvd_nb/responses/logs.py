@@ -229,7 +229,7 @@ def _samples(rows: list[dict]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     return table.drop(columns=[name for name in ("answer", "gold") if name in table and table[name].isna().all()])
 
-# %% ../../nbs/api/responses/10_logs.ipynb #3f67e801
+# %% ../../nbs/api/responses/10_logs.ipynb #341910e5
 def is_lighteval(
     opened: Opened, # a file
 ) -> bool:
@@ -268,7 +268,11 @@ def read_lighteval(
     values = [row.get("metric") or row.get("metrics") for row in rows]
     there = [name for each in values for name, value in each.items() if value is not None]
     chosen = one_of("metric", there, metric, opened.path)
-    return _samples([each for row in rows for each in _lighteval_row(row, chosen, opened.path)]), []
+    most = max((len(row["model_response"].get("text") or []) for row in rows), default=1)
+    note = (f"{opened.path}: {most} responses a question, of which {chosen!r} gives one verdict; take a metric of all,"
+            " such as avg@n")
+    found = _samples([each for row in rows for each in _lighteval_row(row, chosen, opened.path)])
+    return found, [note] if most > 1 == samples_of_metric(chosen)[1] else []
 
 # %% ../../nbs/api/responses/10_logs.ipynb #0360d278
 def is_evalplus(

@@ -7,7 +7,7 @@ __all__ = ['SOURCES', 'PPO_RUNS', 'TUNED', 'CRUXEVAL_KEY', 'MMLU_PRO_PAIRS', 'ST
            'CountPair', 'simplerl_pair', 'ppo_pair', 'training_visits', 'tuned_pairs', 'cooled_pairs', 'mmlu_pro_pairs',
            'reproduced', 'reproduced_by_file']
 
-# %% ../../nbs/api/responses/08_published_counts.ipynb #d32a8a82
+# %% ../../nbs/api/responses/08_published_counts.ipynb #cda0f778
 import json
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import UserError
-from ..stats.comparison import REFITS, BetaBinomialFit, Comparison, compare_counts, fit_beta_binomial
+from ..stats.comparison import (
+    REFITS, BetaBinomialFit, Comparison, compare_counts, fit_beta_binomial, mcnemar)
 from ..stats.estimators import check_counts, maj_at_k, pass_at_k
 
 # %% ../../nbs/api/responses/08_published_counts.ipynb #c6228473
@@ -181,7 +182,7 @@ def mmlu_pro_pairs() -> list[CountPair]:
     name = lambda model: model.removeprefix("Meta-").replace("3_1", "3.1")
     return [CountPair(name(a), name(b), table[a].to_numpy(int), table[b].to_numpy(int), 1) for a, b in MMLU_PRO_PAIRS]
 
-# %% ../../nbs/api/responses/08_published_counts.ipynb #c1016f58
+# %% ../../nbs/api/responses/08_published_counts.ipynb #f9c2f1cf
 def _stated_simplerl() -> list[tuple]:
     "Name, value as published, value from the counts."
     with (files("rlvd_nb.responses") / "data" / "qwen7b_simplerl_published.json").open(encoding="utf-8") as file:
@@ -195,7 +196,7 @@ def _stated_simplerl() -> list[tuple]:
     for k, (value, *_) in stated["paired_diff_and_bootstrap95"].items():
         gap = pass_at_k(128, pair.trained, int(k)) - pass_at_k(128, pair.base, int(k))
         rows.append((f"difference of pass@{k}", value, gap.mean()))
-    moved, names = pair.comparison.mcnemar, dict(both="kept", base_only="lost", simplerl_only="gained", neither="never")
+    moved, names = mcnemar(pair.base, pair.trained), dict(both="kept", base_only="lost", simplerl_only="gained", neither="never")
     return rows + [(f"solved by {who.replace('_', ' ')}", value, getattr(moved, names[who]))
                    for who, value in stated["pass128_categories"].items()]
 

