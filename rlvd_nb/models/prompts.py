@@ -19,6 +19,11 @@ TEMPLATES = {
         "<|im_start|>system\nPlease reason step by step, and put your final answer within \\boxed{{}}.<|im_end|>\n"
         "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
     ),
+    "few-shot": (  # two problems of our own, worked in the form that is to be used; end responses with stop "\n"
+        "Q: Ann has 3 apples and gets 4 more. How many apples has she now?\nA: 3 + 4 = 7. The answer is 7.\n\n"
+        "Q: Tom had 9 pens and lost 2. How many pens has he left?\nA: 9 - 2 = 7. The answer is 7.\n\n"
+        "Q: {question}\nA:"
+    ),
     "r1": (
         "A conversation between User and Assistant. The User asks a question, and the Assistant solves it. The"
         " Assistant first thinks about the reasoning process in the mind and then provides the User with the answer."

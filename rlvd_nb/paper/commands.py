@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GRADED', 'PREFIX', 'check_out', 'need_models', 'judge', 'grader_name', 'known_questions', 'text_of', 'gold_question',
            'task_question', 'questions_of', 'check_columns', 'grade_responses', 'graded_rows', 'grade_file',
-           'with_verdict', 'samples_by_model', 'check_enough', 'say_errors', 'say_responses', 'parse_ks', 'majorities',
+           'samples_by_model', 'check_enough', 'say_errors', 'say_responses', 'parse_ks', 'majorities',
            'question_values', 'estimates', 'with_errors', 'pass_at_k_rows', 'passk_file', 'sample_rows', 'say_sample',
            'say_run_on', 'sample_file', 'check_quality_columns', 'quality_file']
 
@@ -22,7 +22,7 @@ import pandas as pd
 from ..core.artifacts import write_text
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
-from ..core.tables import as_text, columns_of, kind_of, read_rows, read_table, records, write_rows
+from ..core.tables import as_text, columns_of, kind_of, read_rows, records, write_rows
 from rlvd_nb.tasks.base import (
     ERROR, RIGHT, UNPARSED, WRONG, Grade, Question, Task, choose, load_task, ran_on, response_end
 )
@@ -34,6 +34,7 @@ from ..models.prompts import check_template
 from ..models.sampling import SamplingParams
 from ..models.store import check_asked, respond
 from ..responses.indicators import STUDENT, student_indicators
+from ..responses.logs import read_log
 from ..responses.surface import KEYWORDS
 from .compare import (
     FEWEST_QUESTIONS, as_responses, check_graded, checked_samples, errors_as, golds, indexed, say_cut_off)
@@ -209,32 +210,13 @@ def grade_file(
         ),
     ]
 
-# %% ../../nbs/api/paper/09_commands.ipynb #7901680a
-def with_verdict(
-    table: pd.DataFrame, # as it was read
-    path: Path,          # its file, for the error message
-) -> pd.DataFrame:
-    "The table with a verdict, made of `right` or `correct` where there is none."
-    if "verdict" in table: return table
-    name = next((name for name in ("right", "correct") if name in table), None)
-    if not name:
-        raise UserError(
-            f"{path}: no column 'verdict', 'right' or 'correct'; there are: {', '.join(map(str, table.columns))}"
-        )
-    known = table[name].map(lambda value: isinstance(value, (bool, int, float, np.bool_)) and value in (0, 1))
-    if not known.all():
-        raise UserError(
-            f"{path}: sample {(~known).argmax() + 1}: {name} is {table[name][~known].iloc[0]!r}; it must be true or"
-            " false"
-        )
-    return table.assign(verdict=np.where(table[name].astype(bool), RIGHT, WRONG))
-
 # %% ../../nbs/api/paper/09_commands.ipynb #30dd81af
 def samples_by_model(
-    path: Path, # graded samples
+    table: pd.DataFrame, # graded samples
+    path: Path,          # their file, for the error message
 ) -> dict[str, pd.DataFrame]:
     "The samples of each model that the file names, or of one without a name."
-    table = checked_samples(with_verdict(read_table(path), path), path)
+    table = checked_samples(table, path)
     if "model" not in table: return {"": indexed(table, path)}
     if table["model"].isna().any(): raise UserError(f"{path}: sample {table['model'].isna().argmax() + 1} has no model")
     return {name: indexed(part, path) for name, part in table.groupby(table["model"].map(as_text), sort=False)}
@@ -356,17 +338,19 @@ def pass_at_k_rows(
 
 # %% ../../nbs/api/paper/09_commands.ipynb #d5e66c1c
 def passk_file(
-    path: Path,              # graded samples
+    path: Path,              # graded samples, in any layout that `responses.logs` knows
     k: str | None = None,    # values of k with commas between; None for powers of two
     out: Path | None = None, # for the table as CSV
     force: bool = False,     # whether `out` may replace a file
+    **layout,                # format, task, metric; see `read_log`
 ) -> tuple[pd.DataFrame, list[str]]:
     "A row a model and measure, and sentences on errors and on what was cut off. UserError in one line on bad input."
     path = Path(path)
     if out: check_out(Path(out), force)
-    models = samples_by_model(path)
+    table, notes = read_log(path, **layout)
+    models = samples_by_model(table, path)
     check_enough(models, path)
-    notes = [sentence for name, table in models.items() for sentence in say_responses(table, name)]
+    notes += [sentence for name, table in models.items() for sentence in say_responses(table, name)]
     sizes = pd.concat([table.groupby("question_id").size() for table in models.values()])
     ks = parse_ks(k, int(sizes.min()), sizes.idxmin())
     tables = {name: pass_at_k_rows(table, ks) for name, table in models.items()}

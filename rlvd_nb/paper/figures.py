@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['BIN_COLUMNS', 'OUTLINE', 'ENDS', 'FOREST_COLUMNS', 'TAUS', 'nothing_to_draw', 'pass_at_k_curves', 'band_difference',
            'changes_by_bin', 'transition_matrices', 'points_by_group', 'domain_panels', 'training_curves',
-           'small_curves', 'change_arrows', 'frontier_paths', 'spectrum', 'lines', 'check_forest', 'forest',
-           'set_gains', 'ranking_forest']
+           'small_curves', 'change_arrows', 'change_plane', 'frontier_paths', 'spectrum', 'lines', 'check_forest',
+           'forest', 'set_gains', 'ranking_forest']
 
 # %% ../../nbs/api/paper/02_figures.ipynb #e81d6d81
 import re
@@ -462,6 +462,32 @@ def change_arrows(
     axis.set(xlabel=xlabel, ylabel=ylabel)
     faint = Line2D([], [], linestyle="none", markersize=3, alpha=.4, color=INK, marker="o", label="one training seed")
     _legend(figure, [*_handles(["base", *names]), faint])
+    return figure
+
+# %% ../../nbs/api/paper/02_figures.ipynb #3ba1c578
+@styled
+def change_plane(
+    groups: dict[str, pd.DataFrame], # by what lies between two models: x, x_low, x_high, y, y_low, y_high, in points
+    xlabel: str,                     # what changes along x, with its unit
+    ylabel: str,                     # what changes along y
+    shaded: str = "curves cross",    # what the lower right quadrant stands for
+):
+    "A point a pair with both intervals as a faint cross, and the quadrant of more in x and less in y shaded."
+    groups = {name: _rows(table, *ENDS) for name, table in groups.items()}
+    if not (groups := {name: table for name, table in groups.items() if len(table)}):
+        return nothing_to_draw("no pair was compared")
+    figure, axis = plt.subplots(figsize=(WIDE * .7, 3.4), layout="constrained")
+    for name, table in groups.items():
+        style = look(name, list(groups))
+        axis.hlines(table["y"], table["x_low"], table["x_high"], color=style["color"], linewidth=.6, alpha=.45)
+        axis.vlines(table["x"], table["y_low"], table["y_high"], color=style["color"], linewidth=.6, alpha=.45)
+        axis.plot(table["x"], table["y"], linestyle="none", markersize=4, zorder=3, **style)
+    for line in (axis.axhline, axis.axvline): line(0, color=INK, linewidth=.6, zorder=1)
+    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
+    axis.add_patch(Rectangle((0, low), right, -low, color=CLAIMED, linewidth=0, zorder=0))
+    axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(left, right), ylim=(low, high))
+    counted = {name: f" ({len(table)} pairs)" for name, table in groups.items()}
+    _legend(figure, [*_handles(list(groups), more=counted), Patch(color=CLAIMED, label=shaded)])
     return figure
 
 # %% ../../nbs/api/paper/02_figures.ipynb #f0a0e102

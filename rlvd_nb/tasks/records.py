@@ -32,6 +32,7 @@ class Schema:
     filled: tuple = ()        # text columns that may not be blank
     split: str = "test"       # of the hub's data set
     others: tuple = ()        # files that will do where that one is missing
+    config: str | None = None # of the hub's data set, where it has several
     fault: Callable[[dict], str | None] = lambda row: None # what else is wrong with a row, or None
 
     @property
@@ -126,7 +127,8 @@ def fetch(
         raise UserError(
             f"{schema.hub} needs the package datasets: install rlvd_nb[train]; or {schema.remedy}"
         ) from error
-    try: table = load_dataset(schema.hub, split=schema.split, revision=revision)
+    which = () if schema.config is None else (schema.config,)
+    try: table = load_dataset(schema.hub, *which, split=schema.split, revision=revision)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot fetch {schema.hub} ({type(error).__name__}); {schema.remedy}") from error
     commits = {

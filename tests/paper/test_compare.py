@@ -325,7 +325,7 @@ RECORDS = [
         [row | dict(chain="yes") for row in rows([0, 1, 2, 4])],
         "sample 1 has the chain 'yes'; it must be true, false or missing",
     ),
-    ([{"question_id": "q0"}], "no column 'verdict'; there are: question_id"),
+    ([{"question_id": "q0"}], "no column 'verdict', 'right' or 'correct'; there are: question_id"),
     ([{"verdict": "right"}], "no column 'question_id'; there are: verdict"),
     ([], "no samples in it"),
     ([[1, 2]], "line 1: a row must be an object, not list"),
@@ -358,7 +358,7 @@ def test_a_broken_line_is_named_by_its_number(tmp_path):
 
 @pytest.mark.parametrize("name, content, message", [
     ("none.jsonl", None, "no such file"), ("x", b"a", "unknown kind of file ''"),
-    ("x.csv", b"a", "unknown kind of file '.csv'; there are: .jsonl, .parquet"),
+    ("x.txt", b"a", "unknown kind of file '.txt'; there are: .jsonl, .parquet"), ("x.csv", b"a", "no samples in it"),
     ("x.parquet", b"nonsense", "no readable Parquet file"), ("x.jsonl", b"\xff\xfe", "no UTF-8 text")])
 def test_files_that_are_none(tmp_path, name, content, message):
     if content is not None: (tmp_path / name).write_bytes(content)
@@ -367,7 +367,7 @@ def test_files_that_are_none(tmp_path, name, content, message):
 
 def test_a_folder_is_no_file(tmp_path):
     (tmp_path / "x.jsonl").mkdir()
-    with pytest.raises(UserError, match="no such file"): read_samples(tmp_path / "x.jsonl")
+    with pytest.raises(UserError, match="x.jsonl is a folder; give a file"): read_samples(tmp_path / "x.jsonl")
 
 
 def test_out_must_be_a_folder(good, tmp_path):
