@@ -50,12 +50,12 @@ def model_row(
     "Accuracy, chance of a valid response, capability, and how the hard questions moved."
     p, hard = found.of(arm, "log_valid", step), groups["hard"]
     capability = {k: exact_pass_at_k(p, k) for k in KS}
-    row = {"accuracy": _mean(found.of(arm, "right", step), groups["all"]), "valid": _mean(np.exp(p), groups["answerable"])}
+    sampled = lambda measure, group: _mean(found.of(arm, measure, step), groups[group])
+    row = {"accuracy": sampled("right", "all"), "valid": _mean(np.exp(p), groups["answerable"])}
     row |= {f"pass@{k}": _mean(values, groups["answerable"]) for k, values in capability.items()}
-    row |= {f"{name}: pass@256": _mean(capability[256], inside) for name, inside in groups.items() if name.startswith("hard")}
-    row |= {"hard that rise": _mean((p > before).astype(float), hard)}
-    row |= {"guesses": _mean(found.of(arm, "right", step), groups["unanswerable"])}
-    return row | {name: _mean(found.of(arm, name, step), groups["all"]) for name in ("tokens", "keywords")}
+    row |= {f"{name}: pass@256": _mean(capability[256], groups[name]) for name in groups if name.startswith("hard")}
+    row |= {"hard that rise": _mean((p > before).astype(float), hard), "guesses": sampled("right", "unanswerable")}
+    return row | {name: sampled(name, "all") for name in ("tokens", "keywords")}
 
 def replicate_table(
     found: Measurements, # of one replicate
@@ -90,13 +90,16 @@ def over_replicates(
 def _interval(values: np.ndarray) -> dict:
     "Mean and t interval of the replicates that have a value."
     values = values[~np.isnan(values)]
-    if len(values) < 2: return dict(value=values.mean() if len(values) else np.nan, low=np.nan, high=np.nan, p=np.nan, replicates=len(values))
+    value = values.mean() if len(values) else np.nan
+    if len(values) < 2: return dict(value=value, low=np.nan, high=np.nan, p=np.nan, replicates=len(values))
     found = seed_effect(values)
-    return dict(value=found.value, low=found.low, high=found.high, p=found.p, replicates=len(values))
+    return dict(value=value, low=found.low, high=found.high, p=found.p, replicates=len(values))
 
 # %% ../../nbs/api/experiments/16_capability.ipynb #89cb8a33
-BANDS = {"[1e-6, 1/256)": (RARE, HARD), "[1/256, 1/16)": (HARD, np.log(1 / 16)), "[1/16, 1/4)": (np.log(1 / 16), np.log(1 / 4)),
-         "[1/4, 1)": (np.log(1 / 4), np.inf)}
+BANDS = {
+    "[1e-6, 1/256)": (RARE, HARD), "[1/256, 1/16)": (HARD, np.log(1 / 16)),
+    "[1/16, 1/4)": (np.log(1 / 16), np.log(1 / 4)), "[1/4, 1)": (np.log(1 / 4), np.inf),
+}
 LEAST = dict(zip(BANDS, (60, 40, 40, 40))) # answerable questions in each band
 ROOM = .95 # the base model's pass@256 on answerable questions is at most this
 
@@ -108,10 +111,14 @@ def gates(
     answerable = question_groups(found, base)["answerable"]
     p = found.of(base, "log_valid")[answerable]
     counts = {name: int(((p >= low) & (p < high)).sum()) for name, (low, high) in BANDS.items()}
-    rows = [dict(gate=f"answerable questions with p in {name}", asked=f"≥ {LEAST[name]}", there=float(counts[name]),
-                 passed=counts[name] >= LEAST[name]) for name in BANDS]
+    rows = [
+        dict(gate=f"answerable questions with p in {name}", asked=f"≥ {LEAST[name]}", there=float(counts[name]),
+             passed=counts[name] >= LEAST[name])
+        for name in BANDS
+    ]
     reached = float(exact_pass_at_k(p, 256).mean())
-    return pd.DataFrame([*rows, dict(gate="pass@256 of answerable questions", asked=f"≤ {ROOM}", there=reached, passed=reached <= ROOM)])
+    room = dict(gate="pass@256 of answerable questions", asked=f"≤ {ROOM}", there=reached, passed=reached <= ROOM)
+    return pd.DataFrame([*rows, room])
 
 def check_gates(
     found: Measurements, # of one replicate

@@ -138,7 +138,8 @@ def file_mark(
     path: str, # of a teacher's responses
 ) -> str:
     "Checksum of the file; one that is not there is refused."
-    if not Path(path).is_file(): raise UserError(f"{path}: no such file; teacher takes a model, or a file of its responses")
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; teacher takes a model, or a file of its responses")
     return checksum(Path(path))
 
 # %% ../../nbs/api/experiments/09_teaching.ipynb #0ec887b9

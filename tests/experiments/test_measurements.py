@@ -55,7 +55,8 @@ def test_a_gate_that_is_missed_is_named():
                & (found.questions["kind"] != "unknown")).sum()
     assert check["there"][0] == counted
     assert check["passed"].all()
-    easy = Measurements(found.protocol, found.questions, found.models, {k: np.full_like(v, -.1) for k, v in found.values.items()})
+    often = {name: np.full_like(each, -.1) for name, each in found.values.items()}
+    easy = Measurements(found.protocol, found.questions, found.models, often)
     with pytest.raises(UserError, match=r"misses a gate: answerable questions with p in \[1e-6, 1/256\) are 0"):
         check_gates(easy)
 
@@ -92,7 +93,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
     "Killed after its base model was measured, and gone on with in an empty store: only the file was left."
     def start(folder, store):
         env = os.environ | dict(RLVD_OUT=str(tmp_path / store), TQDM_DISABLE="1")
-        return subprocess.Popen([sys.executable, "-c", MEASURE, str(tmp_path / folder)], env=env, start_new_session=True)
+        given = [sys.executable, "-c", MEASURE, str(tmp_path / folder)]
+        return subprocess.Popen(given, env=env, start_new_session=True)
     killed, file = start("killed", "first"), tmp_path / "killed" / "7.npz"
     deadline = time.time() + 120
     while not file.exists() and killed.poll() is None and time.time() < deadline: time.sleep(.05)
