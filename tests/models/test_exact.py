@@ -1,0 +1,213 @@
+"Exact probabilities against every token sequence there is, against counts of samples, and against plain scoring."
+import numpy as np, pytest, torch
+from scipy import stats
+
+from rlvd_nb.core.errors import UserError
+from rlvd_nb.tasks.base import RIGHT
+from rlvd_nb.tasks.kinship import make_question, plain_chains, task as kinship
+from rlvd_nb.models import exact as exact_module
+from rlvd_nb.models.checkpoints import Model
+from rlvd_nb.models.exact import exact, exact_mass, forward, lanes_of, next_logprobs
+from rlvd_nb.models.prompts import completion_rows, prompt_ids
+from rlvd_nb.models.sampling import Request, SamplingParams
+from rlvd_nb.models.scoring import batch_logprobs
+from rlvd_nb.models.transformers_sampler import TransformersSampler
+from rlvd_nb.models.word_models import LabModelConfig, new_model, word_tokenizer
+from rlvd_nb.training.pretraining import PretrainConfig, pretrain
+
+FEW = dict(entities=8, relations=2, question_depths=(2,))
+WORLD = dict(entities=24, relations=4, question_depths=(2, 3), text_depths=(.5, .3, .2), train_questions=8, test_questions=20)
+
+
+@pytest.fixture(scope="module")
+def taught(tiny_store):
+    "A small world and a model that has read enough of it to be right now and then."
+    world = kinship(**WORLD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RLVD_OUT", str(tiny_store))
+        size = LabModelConfig(width=32, layers=2, heads=4, hidden=64)
+        return world, pretrain("base", world, size, PretrainConfig(steps=300, texts=4000, rows=16, warmup=20))
+
+
+def pair(task):
+    "Two questions of a world that has too few to draw some: with two relations, and with one twice."
+    return [make_question(task.world, path, start, "test") for path, start in (((0, 1), 3), ((1, 1), 5))]
+
+
+def untrained(task, seed=0, scale=1.):
+    "A model with random weights; a larger scale makes it surer of what it says."
+    tokenizer = word_tokenizer(task.vocabulary, task.starts)
+    network = new_model(LabModelConfig(width=16, layers=2, heads=2, hidden=16), tokenizer, seed).eval()
+    with torch.no_grad(): network.model.norm.weight *= scale
+    return network, tokenizer
+
+
+def every_response(network, tokenizer, prompt, params):
+    "(tokens, probability) of every response with any, one network call a length."
+    (front,), mass, end = prompt_ids(tokenizer, [prompt]), np.ones(1), tokenizer.eos_token_id
+    said = np.zeros((1, 0), int)
+    for _ in range(params.max_tokens):
+        whole = torch.tensor(np.column_stack([np.tile(front, (len(said), 1)), said]))
+        with torch.inference_mode(): logits = torch.cat([network(part).logits[:, -1] for part in whole.split(8192)])
+        probability = mass[:, None] * next_logprobs(logits, params).double().exp().numpy()
+        yield from zip(said.tolist(), probability[:, end])
+        probability[:, end] = 0
+        row, token = probability.nonzero()
+        said, mass = np.column_stack([said[row], token]), probability[row, token]
+    yield from zip(said.tolist(), mass)
+
+
+def is_bare(grade): return grade.verdict == RIGHT and not grade.chain and grade.fault is None
+
+
+def by_force(network, tokenizer, task, question, params):
+    "Probability of a valid response and of the bare right answer, by grading everything."
+    tokens, mass = zip(*every_response(network, tokenizer, question.prompt, params))
+    texts = tokenizer.batch_decode(list(tokens), skip_special_tokens=True)
+    grades = {text: task.grade(question, text) for text in set(texts)}
+    valid = sum(p for text, p in zip(texts, mass) if grades[text].chain)
+    bare = sum(p for text, p in zip(texts, mass) if is_bare(grades[text]))
+    assert sum(mass) == pytest.approx(1, abs=1e-5)
+    return valid, bare
+
+
+def ask(network, tokenizer, task, questions, params, **options):
+    return exact_mass(network, tokenizer, task, questions, [q.prompt for q in questions], params, **options)
+
+
+@pytest.mark.parametrize("mark", [False, True])
+@pytest.mark.parametrize("how", [{}, dict(temperature=.6), dict(top_k=5), dict(top_p=.8), dict(temperature=1.5, top_k=9, top_p=.9)])
+def test_equals_the_sum_over_all_token_sequences(mark, how):
+    task = kinship(**FEW, mark=mark)
+    network, tokenizer = untrained(task, seed=3, scale=2.)
+    params, questions = SamplingParams(max_tokens=4, **how), pair(task)
+    mass = ask(network, tokenizer, task, questions, params, budget=10**6, least=1e-12)
+    for i, question in enumerate(questions):
+        valid, bare = by_force(network, tokenizer, task, question, params)
+        assert valid > 0 or how  # truncation may forbid everything
+        assert mass.valid[i] == pytest.approx(valid, rel=1e-4, abs=mass.left[i] + 1e-12)
+        assert mass.bare[i] == pytest.approx(bare, rel=1e-4, abs=1e-12)
+
+
+@pytest.mark.parametrize("how", [dict(top_k=3), dict(top_k=4, temperature=2.), dict(top_p=.6)])
+def test_equals_the_sum_over_all_long_sequences_that_truncation_leaves(taught, how):
+    task, model = taught
+    network, tokenizer = model.load("cpu")
+    params, questions = SamplingParams(max_tokens=8, **how), task.questions("test")[:6:2]
+    mass = ask(network, tokenizer, task, questions, params, budget=10**6, least=1e-12)
+    for i, question in enumerate(questions):
+        assert mass.valid[i] == pytest.approx(by_force(network, tokenizer, task, question, params)[0], rel=1e-4, abs=1e-9)
+
+
+def test_what_was_left_out_bounds_what_is_missing():
+    task = kinship(**FEW)
+    questions, missing = pair(task), []
+    for seed in range(2):
+        network, tokenizer = untrained(task, seed, scale=3.)
+        params = SamplingParams(max_tokens=4)
+        valid = np.array([by_force(network, tokenizer, task, q, params)[0] for q in questions])
+        for floor, doubt in ((1e-7, 1e-3), (1e-3, 1e-1), (1e-2, 1.)):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(exact_module, "FLOOR", floor)
+                patch.setattr(exact_module, "DOUBT", doubt)
+                mass = ask(network, tokenizer, task, questions, params, budget=1, least=1.)
+            gap = valid - mass.valid
+            assert (gap >= -1e-6).all() and (gap <= mass.left + 1e-6).all()
+            missing += gap.tolist()
+    assert max(missing) > 1e-4  # the bound was needed
+
+
+def test_greedy_is_right_or_not(taught):
+    task, model = taught
+    found = exact(model, task, task.questions("test"), temperature=0)
+    sampler = TransformersSampler(*model.load("cpu"))
+    params = SamplingParams(temperature=0, max_tokens=task.max_tokens)
+    drawn = {r.prompt: c for batch in sampler.sample([Request(q.prompt, 0, 1) for q in task.questions("test")], params) for r, c in batch}
+    texts = [sampler.decode([drawn[q.prompt][0].tokens])[0] for q in task.questions("test")]
+    right = [bool(task.grade(q, text).chain) for q, text in zip(task.questions("test"), texts)]
+    assert np.exp(found["valid"]).tolist() == [float(each) for each in right]
+
+
+@pytest.mark.parametrize("how", [{}, dict(temperature=.7, top_p=.95)])
+def test_counts_of_samples_are_binomial_with_these_probabilities(taught, how):
+    "Randomized so that counts have a continuous distribution: standard normal if the probabilities are right."
+    model, n = taught[1], 256
+    task = kinship(**WORLD | dict(train_questions=8, test_questions=200, question_depths=(3, 4, 4)))
+    questions = task.questions("test")
+    params = SamplingParams(max_tokens=task.max_tokens, seed=5, **how)
+    network, tokenizer = model.load("cpu")
+    mass = ask(network, tokenizer, task, questions, params)
+    sampler, counts = TransformersSampler(network, tokenizer), np.zeros((2, len(questions)), int)
+    number = {q.prompt: i for i, q in enumerate(questions)}
+    for batch in sampler.sample([Request(q.prompt, 0, n) for q in questions], params):
+        for request, completions in batch:
+            i = number[request.prompt]
+            grades = [task.grade(questions[i], text) for text in sampler.decode([c.tokens for c in completions])]
+            counts[0, i] += sum(grade.chain is True for grade in grades)
+            counts[1, i] += sum(map(is_bare, grades))
+    rng = np.random.default_rng(0)
+    for count, p in zip(counts, (mass.valid, mass.bare)):
+        binomial = stats.binom(n, p)
+        z = stats.norm.ppf(binomial.cdf(count - 1) + rng.random(len(p)) * binomial.pmf(count))
+        assert stats.kstest(z, "norm").pvalue > 1e-3
+        assert .7 < z.var() < 1.35 and abs(z.mean()) < .25
+        assert ((n * p > 3) & (n * (1 - p) > 3)).sum() > 20  # and they say something
+    assert counts[0].sum() == pytest.approx(n * mass.valid.sum(), abs=4 * np.sqrt(n * (mass.valid * (1 - mass.valid)).sum()))
+
+
+def test_plain_chains_scored_one_by_one_are_nearly_all_of_it(taught):
+    task, model = taught
+    questions = task.questions("test")[:4]
+    network, tokenizer = model.load("cpu")
+    mass = ask(network, tokenizer, task, questions, SamplingParams(max_tokens=task.max_tokens), budget=2000)
+    for i, question in enumerate(questions):
+        chains = [f" {chain}" for chain in plain_chains(task.world, question)]
+        rows = completion_rows(tokenizer, [question.prompt] * len(chains), chains, 128)
+        plain = np.exp(batch_logprobs(network, rows)).sum()
+        assert plain <= mass.valid[i] * (1 + 1e-4) + mass.left[i]
+        assert plain >= .3 * mass.valid[i]
+
+
+def test_lanes_are_what_the_model_says():
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+    torch.manual_seed(0)
+    network = Qwen2ForCausalLM(Qwen2Config(
+        vocab_size=40, hidden_size=32, num_hidden_layers=2, intermediate_size=24, num_attention_heads=4, num_key_value_heads=2,
+    )).eval()
+    rng = np.random.default_rng(0)
+    prefix, lanes, pads = rng.integers(40, size=(3, 6)), rng.integers(40, size=(3, 5)), np.array([0, 2, 5])
+    with torch.inference_mode():
+        before = forward(network, prefix, pads, None, True)[1]
+        logits, after = lanes_of(network)(lanes, pads, before)
+        slow, slow_after = forward(network, lanes, pads, before, False)
+        plain = [network(torch.tensor([[*prefix[i, pads[i]:], lanes[i, j]]])).logits[0, -1] for i in range(3) for j in range(5)]
+    assert torch.allclose(logits.flatten(0, 1), torch.stack(plain), atol=1e-5)
+    assert torch.allclose(slow, logits, atol=1e-5)
+    for fast, known in zip(after, slow_after): assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(fast, known))
+
+
+def test_batches_change_nothing(taught, monkeypatch):
+    task, model = taught
+    network, tokenizer = model.load("cpu")
+    questions, params = task.questions("test")[:7], SamplingParams(max_tokens=task.max_tokens)
+    whole = ask(network, tokenizer, task, questions, params)
+    monkeypatch.setattr(exact_module, "TOGETHER", 3)
+    monkeypatch.setattr(exact_module, "ROWS", 1)
+    parts = ask(network, tokenizer, task, questions, params, size=30)  # most prefixes wait and are computed anew
+    assert np.allclose(parts.valid, whole.valid, rtol=1e-4) and np.allclose(parts.left, whole.left, rtol=1e-2)
+
+
+def test_refusals(taught, tiny_model):
+    task, model = taught
+    questions = task.questions("test")
+    for wrong, said in (
+        (lambda: exact(model, type("Other", (), dict(name="other", max_tokens=9))(), questions), "task 'other' has no enumerable responses; it is sampled"),
+        (lambda: exact(model, task, []), "no questions"),
+        (lambda: exact(model, task, questions, temperature=-1), "temperature must be 0 or more, not -1"),
+        (lambda: exact(model, task, questions, top_p=0), "top_p must be above 0"),
+        (lambda: exact(model, task, questions, top_k=-2), "top_k must be 0"),
+        (lambda: exact(model, task, questions, max_tokens=4000), "do not fit the model's"),
+        (lambda: exact(model, task, questions, template="no such"), "unknown template"),
+        (lambda: exact(tiny_model, task, questions), "exact numbers need one token a word"),
+    ):
+        with pytest.raises(UserError, match=said.replace("(", r"\(")): wrong()
