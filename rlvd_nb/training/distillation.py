@@ -131,7 +131,7 @@ def run_lean(
     rows = completion_rows(tokenizer, responses["prompt"], responses["completion"], *capacity(model.config))
     chosen, before = batches_of(len(rows), config.batch, config.epochs, config.seed), list(weight_marks(model))
     noted = take_steps(
-        model, adamw(model, (.9, .95), 1e-4), lambda step: completion_loss(model, [rows[i] for i in chosen[step]]),
+        model, [adamw(model, (.9, .95), 1e-4)], lambda step: completion_loss(model, [rows[i] for i in chosen[step]]),
         constant_with_warmup(config.learning_rate, config.warmup), len(chosen), work / "state.safetensors",
         config.checkpoint, "distillation", snapshots_in(work, model, tokenizer) if config.snapshots else None,
     )

@@ -332,7 +332,7 @@ def run_lean_grpo(
     prompts, before = [render(q.prompt, template, tokenizer) for q in questions], list(weight_marks(model))
     label = f"RLVR ({config.variant})"
     noted = take_steps(
-        model, adamw(model, (.9, .99), 0.), lean_step(model, tokenizer, task, questions, config, prompts, reference),
+        model, [adamw(model, (.9, .99), 0.)], lean_step(model, tokenizer, task, questions, config, prompts, reference),
         constant_with_warmup(config.learning_rate, config.warmup), config.steps, work / "state.safetensors",
         config.checkpoint, label, snapshots_in(work, model, tokenizer) if config.snapshots else None,
     )
