@@ -226,7 +226,7 @@ def group_advantages(
 ):
     "The advantage of each rollout, and the share of groups whose rewards are all alike."
     import torch
-    values = torch.tensor([math.nan if reward is None else reward for reward in rewards]).view(-1, group)
+    values = torch.tensor([math.nan if each is None else float(each) for each in rewards]).view(-1, group)
     away, known = values - values.nanmean(1, keepdim=True), (~values.isnan()).sum(1, keepdim=True)
     spread = ((away**2).nanmean(1, keepdim=True) * known / (known - 1)).sqrt()
     advantages = away / (spread + 1e-4) if scaled else away
