@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 VENV_VLLM ?= .venv-vllm
 
-.PHONY: paper test test-vllm env env-vllm lab notebooks bench bench-vllm clean
+.PHONY: paper record test test-vllm env env-vllm lab notebooks bench bench-vllm clean
 
-paper: env  ## run the sections in the lab setting; figures/ and out/report/index.html
+paper: env  ## run the sections in the lab setting; out/figures/lab and out/report/index.html
 	$(BIN)/rlvd paper
+
+record: env  ## the same, and renew figures/, which is kept in git
+	$(BIN)/rlvd paper --record
 
 # The tests' models are so small that a second thread only waits for the first; a second process does not.
 test: export OMP_NUM_THREADS ?= 1

@@ -56,7 +56,9 @@ def execute(path: Path) -> None:
     "Run a notebook and write it with its outputs."
     import nbformat
     notebook, section = nbformat.read(path, as_version=4), path.parent == ROOT / "nbs"
-    os.environ.pop("IN_TEST", None) if section else os.environ.__setitem__("IN_TEST", "1")
+    for name, set_for in (("RLVD_RECORD", True), ("IN_TEST", False)):  # what is committed is recorded
+        os.environ.pop(name, None)
+        if section == set_for: os.environ[name] = "1"
     run(notebook, path.parent)
     written = json.loads(nbformat.writes(notebook))
     for cell in written["cells"]:

@@ -108,7 +108,7 @@ def ledger() -> str:
     "Every claim with its verdict."
     found = read("claims")
     unit = lambda row: (
-        f"{points(row['value'], row['low'], row['high'])} {row['unit']}" if row["verdict"] != "not run" else ""
+        f"{points(row['value'], row['low'], row['high'])} {row['unit']}" if row["value"] == row["value"] else ""
     )
     return table([{"claim": f"{row['id']} {row['claim']}", "effect": unit(row),
                    "p after Holm": p_value(row["p_holm"]) if row["p_holm"] == row["p_holm"] else "",

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 # %% ../../nbs/api/core/01_errors.ipynb #d168c28f
 class UserError(ValueError):
     "Bad input: one line that names what was wrong and what would be right."
+    def _render_traceback_(self) -> list[str]: return [f"UserError: {self}"]  # asked for by IPython
 
 # %% ../../nbs/api/core/01_errors.ipynb #d3f5fb72
 def configured(

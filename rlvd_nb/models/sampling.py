@@ -29,7 +29,8 @@ class SamplingParams:
     stop: tuple[str, ...] = () # texts that end a response, which is cut before them
 
     def __post_init__(self):
-        if self.temperature < 0: raise UserError(f"temperature must be 0 or more, not {self.temperature}")
+        if not 0 <= self.temperature < float("inf"):
+            raise UserError(f"temperature must be 0 or more, not {self.temperature}")
         if self.top_k < 0: raise UserError(f"top_k must be 0 (all) or more, not {self.top_k}")
         if not 0 < self.top_p <= 1: raise UserError(f"top_p must be above 0 and at most 1, not {self.top_p}")
         if self.max_tokens < 1: raise UserError(f"max_tokens must be 1 or more, not {self.max_tokens}")

@@ -23,7 +23,7 @@ from .sampling import Completion, Request, SamplingParams, Tokenized, end_tokens
 
 # %% ../../nbs/api/models/06_vllm_sampler.ipynb #9745a937
 INSTALL = (
-    'with a GPU `pip install "rlvd_nb[vllm]"`; on a CPU what requirements-vllm.lock says, which `make test-vllm`'
+    'with a GPU `pip install ".[vllm]"` in a clone; on a CPU what requirements-vllm.lock says, which `make test-vllm`'
     " installs into .venv-vllm"
 )
 

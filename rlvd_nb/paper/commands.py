@@ -7,7 +7,7 @@ __all__ = ['GRADED', 'PREFIX', 'check_out', 'need_models', 'judge', 'grader_name
            'task_question', 'questions_of', 'check_columns', 'grade_responses', 'graded_rows', 'grade_file',
            'samples_by_model', 'check_enough', 'say_errors', 'say_responses', 'parse_ks', 'majorities',
            'question_values', 'estimates', 'with_errors', 'pass_at_k_rows', 'passk_file', 'sample_rows', 'say_sample',
-           'say_run_on', 'sample_file', 'check_quality_columns', 'quality_file']
+           'say_lengths', 'say_run_on', 'check_drawing', 'sample_file', 'check_quality_columns', 'quality_file']
 
 # %% ../../nbs/api/paper/09_commands.ipynb #44c3daa3
 import os
@@ -19,17 +19,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core.artifacts import write_text
+from ..core.artifacts import disk_errors, write_text
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
 from ..core.tables import as_text, columns_of, kind_of, read_rows, records, write_rows
 from rlvd_nb.tasks.base import (
-    ERROR, RIGHT, UNPARSED, WRONG, Grade, Question, Task, choose, load_task, ran_on, response_end
+    ERROR, RIGHT, UNPARSED, WRONG, Grade, Question, Task, check_task, choose, load_task, ran_on, response_end
 )
 from ..tasks.grading import check_golds, failed, grade_pairs, verdict_counts
 from ..tasks.math500 import LastBoxed, Math500
 from ..stats.estimators import maj_at_k, pass_at_k, share_interval, simultaneous_band, interval_text
-from ..models.checkpoints import Model, open_model
+from ..models.checkpoints import Model, check_place, open_model
 from ..models.prompts import check_template
 from ..models.sampling import SamplingParams
 from ..models.store import check_asked, respond
@@ -45,10 +45,11 @@ def check_out(
     force: bool, # whether it may replace another
 ) -> None:
     "UserError unless a file can be written there."
-    if out.is_dir(): raise UserError(f"{out} is a folder; give a file")
-    if out.exists() and not force:
-        raise UserError(f"{out} is there already; give another file, or --force to replace it")
-    there = next(path for path in out.resolve().parents if path.exists())
+    with disk_errors(out):
+        if out.is_dir(): raise UserError(f"{out} is a folder; give a file")
+        if out.exists() and not force:
+            raise UserError(f"{out} is there already; give another file, or --force to replace it")
+        there = next(path for path in out.resolve().parents if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UserError(f"cannot write {out}: {there} is no folder that can be written to")
 
@@ -57,7 +58,7 @@ def need_models(
 ) -> None:
     "UserError that says how to install what running a model needs, if it is missing."
     if missing := [name for name in ("torch", "transformers") if not find_spec(name)]:
-        raise UserError(f'{purpose} needs {" and ".join(missing)}; install with: pip install "rlvd_nb[train]"')
+        raise UserError(f'{purpose} needs {" and ".join(missing)}; in a clone of rlvd_nb: pip install ".[train]"')
 
 # %% ../../nbs/api/paper/09_commands.ipynb #32255288
 def judge(
@@ -398,6 +399,13 @@ def say_sample(
     ]
 
 # %% ../../nbs/api/paper/09_commands.ipynb #59673e2b
+def say_lengths(
+    rows: list[dict], # as `sample_rows` gives them
+    room: int,        # tokens that a response could have
+) -> str:
+    "How long the responses were."
+    return f"mean length {np.mean([row['tokens'] for row in rows]):.1f} of at most {room} tokens"
+
 def say_run_on(
     task: Task,                           # who asks and judges
     responses: list[tuple[Question, str]], # with all that the model wrote behind them
@@ -407,6 +415,17 @@ def say_run_on(
     count = sum(ran_on(text, end(question, text)) for question, text in responses)
     if not count: return []
     return [f"{count} of {len(responses)} responses went on behind their end; what stands there is not graded"]
+
+# %% ../../nbs/api/paper/09_commands.ipynb #786b8158
+def check_drawing(
+    questions: int, # that are asked; 0 for all
+    split: str,     # whose questions
+    drawing: dict,  # fields of SamplingParams; max_tokens may be 0
+) -> None:
+    "Refuse what can be of no task and no model, before one is opened or a hub is asked."
+    if questions < 0: raise UserError(f"questions must be 0 (all) or more, not {questions}")
+    if split not in ("train", "test"): raise UserError(f"there are the splits train and test, not {split!r}")
+    SamplingParams(**drawing | dict(max_tokens=drawing.get("max_tokens") or 1))
 
 # %% ../../nbs/api/paper/09_commands.ipynb #2c775938
 def sample_file(
@@ -424,9 +443,13 @@ def sample_file(
     "Sample and grade a model's responses; sentences that say what came of it. UserError in one line on bad input."
     out = Path(out)
     kind_of(out), check_out(out, force), need_models("sampling"), check_asked(samples, template, engine)
+    check_drawing(questions, split, drawing)
+    check_task(task), check_place(model)
+    opened = open_model(model) if Path(model).expanduser().is_dir() else None  # what is here is looked at first
     judge = load_task(task)
     params = SamplingParams(**drawing | dict(max_tokens=drawing.get("max_tokens") or judge.max_tokens))
-    chosen, opened = choose(judge, split, questions or None), open_model(model)
+    chosen = choose(judge, split, questions or None)
+    opened = opened or open_model(model)
     kept, bad = check_golds(judge, chosen)
     rows = sample_rows(str(model), opened, judge, kept, samples, params, template, engine)
     write_rows(out, rows)
@@ -437,7 +460,8 @@ def sample_file(
     )
     asked = {question.id: question for question in kept}
     ran = say_run_on(judge, [(asked[row["question_id"]], row["response"]) for row in rows])
-    return [*left, f"{len(rows)} responses to {len(kept)} questions are in {out}", *say_sample(rows), *ran]
+    said = [*say_sample(rows), say_lengths(rows, params.max_tokens), *ran]
+    return [*left, f"{len(rows)} responses to {len(kept)} questions are in {out}", *said]
 
 # %% ../../nbs/api/paper/09_commands.ipynb #e552dfbd
 PREFIX = "student_" # of the columns that are added

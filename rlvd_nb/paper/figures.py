@@ -616,7 +616,7 @@ def check_forest(
 ) -> pd.DataFrame:
     "The rows that were run; UserError unless the columns are there and every word in them is known."
     if len(table): _rows(table, *FOREST_COLUMNS)
-    ran = table[table["verdict"] != "not run"] if len(table) else table
+    ran = table[table["value"].notna()] if len(table) else table
     for name, known in (("verdict", tuple(VERDICTS)), ("direction", ("above", "below", "within"))):
         if len(ran) and (odd := set(ran[name]) - set(known)):
             raise UserError(f"unknown {name} {sorted(map(str, odd))[0]!r}; known: {', '.join(known)}")
@@ -628,8 +628,8 @@ def forest(
 ):
     "Effects with their intervals, a row a claim and a panel a unit, the side of the claim shaded."
     if (ran := check_forest(table)).empty: return nothing_to_draw("no claim was run")
-    units, absent = list(dict.fromkeys(ran["unit"])), list(table.loc[table["verdict"] == "not run", "id"])
-    named = textwrap.wrap(f"{len(absent)} not run: {', '.join(absent)}", 130) if absent else []
+    units, absent = list(dict.fromkeys(ran["unit"])), table[table["value"].isna()].groupby("verdict")["id"]
+    named = [line for why, ids in absent for line in textwrap.wrap(f"{len(ids)} {why}: {', '.join(ids)}", 130)]
     heights = [(ran["unit"] == unit).sum() + 1.2 for unit in units]
     figure, axes = plt.subplots(
         len(units), 1, figsize=(WIDE, .4 + .2 * sum(heights) + .12 * len(named)), layout="constrained", squeeze=False,

@@ -18,7 +18,7 @@ from scipy import optimize, stats
 
 from ..core.errors import UserError
 from ..stats.comparison import holm, mcnemar, paired_difference, seed_effect
-from ..stats.estimators import MIN_QUESTIONS, clopper_pearson
+from ..stats.estimators import MIN_QUESTIONS, TOO_FEW, clopper_pearson
 from .published import quoted, reanalysed
 from .sentences import minus
 
@@ -139,8 +139,8 @@ def judge(
     high: float,       # its other end
     p_adjusted: float, # after Holm; nan if there was no test
 ) -> str:
-    "supported, contradicted, inconclusive or not run, by rule."
-    if np.isnan(low): return "not run"
+    "supported, contradicted, inconclusive or too few to say, by rule; a claim without evidence is not judged."
+    if np.isnan(low): return TOO_FEW
     return by_margins(*margins(claim, low, high)) if p_adjusted < .05 else "inconclusive"
 
 # %% ../../nbs/api/paper/06_judge.ipynb #14eb7b0e
@@ -201,7 +201,7 @@ def _found(claim: Claim, evidence: list, seed: int) -> Finding:
 def _note(claim: Claim, finding: Finding | None, found: str, detectable: float) -> str:
     "What a reader must know about a verdict."
     if finding is None: return f"needs section {claim.needs}"
-    if found == "not run": return f"fewer than {MIN_QUESTIONS} questions to measure it on, or none that differ"
+    if found == TOO_FEW: return f"fewer than {MIN_QUESTIONS} questions to measure it on, or none that differ"
     parts = (
         [f"an effect {detectable:.2g} {claim.unit} from the threshold would have been seen (80 % power)"]
         if found == "inconclusive"
@@ -314,5 +314,5 @@ def say_claims(
     table: pd.DataFrame, # a ledger
 ) -> list[str]:
     "A sentence a claim that was run."
-    rows = shown(table)[table["verdict"].ne("not run")]
+    rows = shown(table)[table["value"].notna()]
     return [f"**{row.verdict}**: {row.claim}: {row.effect}, p = {row.p_holm} after Holm" for row in rows.itertuples()]

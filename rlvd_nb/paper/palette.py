@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'STARTS', 'PATTERNS', 'GRADES', 'DOMAINS', 'SPLITS', 'GAINS', 'VERDICTS', 'INK', 'PAPER', 'CLAIMED',
-           'MATRIX', 'PAGE', 'LOOKS', 'HOLLOW', 'WARM', 'MARKERS', 'DEUTERANOPIA', 'TO_XYZ', 'WHITE', 'TOGETHER',
-           'STYLE', 'NARROW', 'WIDE', 'look', 'shades', 'seen', 'apart', 'styled', 'save_figure']
+           'MATRIX', 'PAGE', 'CODE', 'LOOKS', 'HOLLOW', 'WARM', 'MARKERS', 'DEUTERANOPIA', 'TO_XYZ', 'WHITE',
+           'TOGETHER', 'STYLE', 'NARROW', 'WIDE', 'look', 'shades', 'seen', 'apart', 'styled', 'save_figure']
 
 # %% ../../nbs/api/paper/01_palette.ipynb #1f83c6f9
 from collections.abc import Callable, Sequence
@@ -48,7 +48,14 @@ CLAIMED = "#dceae8"                 # the side on which a claim puts its effect
 MATRIX = plt.get_cmap("Greys")      # shade of a cell by its share of the row
 
 # %% ../../nbs/api/paper/01_palette.ipynb #0235f806
-PAGE = ":root { --ink: #1c1c1c; --quiet: #555555; --rule: #dddddd; --ground: #f6f6f4; --link: #005a9c; }"
+PAGE = """
+:root { color-scheme: light dark; --paper: #ffffff;
+  --ink: #1c1c1c; --quiet: #555555; --rule: #dddddd; --ground: #f6f6f4; --link: #005a9c; }
+@media screen and (prefers-color-scheme: dark) { :root { --paper: #16181a;
+  --ink: #e4e4e0; --quiet: #a3a8ac; --rule: #3a3e42; --ground: #202427; --link: #7fb8e6; } }
+html { background: var(--paper); } img { background: #ffffff; }
+"""
+CODE = "default", "github-dark" # pygments' styles for a light and a dark page
 
 # %% ../../nbs/api/paper/01_palette.ipynb #159b1622
 LOOKS = MODELS | STARTS | PATTERNS | GRADES | DOMAINS | SPLITS | VERDICTS

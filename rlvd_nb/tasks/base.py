@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RIGHT', 'WRONG', 'UNPARSED', 'ERROR', 'VERDICTS', 'VALID', 'BARE', 'CLOSES', 'OPENS', 'MARK', 'OWN_TURN',
            'NEXT_QUESTION', 'ANSWER', 'Question', 'Grade', 'Task', 'Domain', 'Grammar', 'grammar_of', 'gives_answer',
-           'response_end', 'ran_on', 'task_names', 'load_task', 'choose', 'check_disjoint']
+           'response_end', 'ran_on', 'task_names', 'check_task', 'load_task', 'choose', 'check_disjoint']
 
 # %% ../../nbs/api/tasks/01_base.ipynb #7920d430
 import re
@@ -153,13 +153,19 @@ def task_names() -> list[str]:
     files = [path for folder in import_module("rlvd_nb.tasks").__path__ for path in Path(folder).glob("*.py")]
     return sorted(path.stem for path in files if "\ndef task(" in path.read_text())
 
+def check_task(
+    name: str, # perhaps of a task
+) -> None:
+    "Refuse a name that is neither a task's of the library nor a dotted path."
+    if "." not in name and name not in task_names():
+        raise UserError(f"unknown task {name!r}; there are: {', '.join(task_names())}, or the dotted path of a module")
+
 def load_task(
     name: str,   # a task of the library, or the dotted path of a module with a function `task`
     **options,   # what that function takes
 ) -> Task:
     "The task of this name; an unknown name or option is refused."
-    if "." not in name and name not in task_names():
-        raise UserError(f"unknown task {name!r}; there are: {', '.join(task_names())}, or the dotted path of a module")
+    check_task(name)
     path = name if "." in name else f"rlvd_nb.tasks.{name}"
     try: module = import_module(path)
     except ModuleNotFoundError as error:

@@ -125,7 +125,7 @@ def fetch(
     try: from datasets import load_dataset
     except ImportError as error:
         raise UserError(
-            f"{schema.hub} needs the package datasets: install rlvd_nb[train]; or {schema.remedy}"
+            f"{schema.hub} needs the package datasets: pip install datasets; or {schema.remedy}"
         ) from error
     which = () if schema.config is None else (schema.config,)
     try: table = load_dataset(schema.hub, *which, split=schema.split, revision=revision)

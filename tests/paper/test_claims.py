@@ -159,10 +159,10 @@ def test_an_inconclusive_claim_says_what_it_could_have_seen(unchanged):
 
 def test_few_questions_are_not_run_and_not_an_error():
     table = section_ledger("03", [MadeEvidence(pair([.9] * 6, [.9] * 6))]).set_index("id")
-    assert table.loc["A4.6", "verdict"] == "not run" and "fewer than 6 questions" in table.loc["A4.6", "note"]
+    assert table.loc["A4.6", "verdict"] == "too few to say" and "fewer than 6 questions" in table.loc["A4.6", "note"]
 
 
-@pytest.mark.parametrize("questions, verdict", [(5, "not run"), (6, "inconclusive")])
+@pytest.mark.parametrize("questions, verdict", [(5, "too few to say"), (6, "inconclusive")])
 def test_a_bin_is_judged_from_six_questions_on(questions, verdict):
     rates = np.concatenate([np.full(60, .9), np.full(questions, .015)])
     each = pair(rates, rates, 2, n=256)

@@ -1,11 +1,13 @@
 """The command line and papermill as users run them, in the smoke setting, and every kind of bad input."""
-import json, os, re, signal, subprocess, sys, time
+import io, json, os, re, signal, subprocess, sys, time
 from pathlib import Path
 
 import nbformat
 import pytest
 from conftest import ROOT, command
 
+import rlvd_nb
+from rlvd_nb.core.artifacts import inventory, made, write_text
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.experiments.protocol import replicates
 from rlvd_nb.experiments.reinforcement import check_bins, reinforcement
@@ -30,6 +32,17 @@ def test_the_report_stands_alone(report):
         and "@import" not in page
     )
     assert page.count("<section") == len(list(report.glob("*.ipynb"))) and page.count("data:image/png") >= 10
+
+
+def test_the_report_can_be_read(report):
+    "A caption and words for each figure, names that hold once, contents that lead somewhere, code folded, its origin."
+    page = (report / "index.html").read_text()
+    figures, names = re.findall(r'<figure id="figure-.*?</figure>', page, re.S), re.findall(r' id="([^"]*)"', page)
+    assert len(figures) >= 10 and not [each for each in figures if not re.search(r'alt="Chart\.[^"]*\w', each)]
+    assert all(re.search(r"<figcaption><p><strong>Figure \d\.\d+\.</strong> \w", each) for each in figures)
+    assert len(names) == len(set(names)) and set(re.findall(r'href="#([^"]*)"', page)) <= set(names)
+    assert re.search(r"<dt>command</dt><dd>rlvd paper --profile smoke</dd>", page) and "<dt>date</dt><dd>20" in page
+    assert page.count("<details><summary>Code</summary>") == page.count("<summary>Code</summary>") > 20
 
 
 def test_smoke_leaves_the_published_figures_alone(report):
@@ -80,9 +93,15 @@ def test_papermill_takes_a_profile_as_a_file(report, shared_store, tmp_path):
 
 
 BAD = [
-    (["paper", "--profile", "labb"], "unknown profile 'labb'; there are: lab, lab-full, paper, smoke"),
+    (["paper", "--profile", "labb"], "unknown profile 'labb'; there are: lab, lab-full, paper, record"),
     (["section", "99"], "unknown section '99'; there are: 01, 02, 03"),
-    (["paper", "--only", "3"], "unknown section '3'"),
+    (["paper", "--only", "3,10x"], "unknown section '10x'"),
+    (["paper", "--only", "3", "--only", "03"], "section 03 is named 2 times"),
+    (["section", "03", "-p", "profile=smoke"], "the profile is no parameter; give --profile smoke"),
+    (["section", "03", "-p", "seed=1", "-p", "seed=2"], "-p seed is given 2 times"),
+    (["section", "03", "--profile", "lab", "--profile", "smoke"], "--profile is given 2 times"),
+    (["section", "03", "--record", "-p", "seed=1"], "--record renews figures/ from the lab as it is, and -p seed is"),
+    (["paper", "--record", "--profile", "smoke"], "and --profile smoke is something else"),
     (
         ["section", "03", "-p", "sampels=4"],
         "section 03 has no parameter 'sampels'; there are: engine, group, launch, learning_rate",
@@ -90,10 +109,16 @@ BAD = [
     (["paper", "-p", "sampels=4"], "no section has the parameter 'sampels'"),
     (["section", "03", "-p", "samples=many"], "parameter samples must be of type int, not 'many'"),
     (["section", "03", "-p", "learning_rate=fast"], "parameter learning_rate must be of type float, not 'fast'"),
+    (["section", "03", "-p", "learning_rate=nan"], "parameter learning_rate must be of type float, not 'nan'"),
+    (["section", "03", "-p", "samples=0"], "parameter samples must be 1 or more, not 0"),
+    (["section", "03", "-p", "template=rhyme"], "unknown template 'rhyme'"),
+    (["section", "03", "-p", "task=chess"], "unknown task 'chess'; there are: aime, choice"),
+    (["section", "03", "-p", "model=/no/such/folder"], "'/no/such/folder' is neither a local folder nor on the hub"),
     (["section", "03", "-p", "samples"], "-p takes NAME=VALUE, not 'samples'"),
     (["cache", "rm", "nothing"], "nothing in"),
-    (["section", "03", "--nonsense"], "No such option"),
-    (["nonsense"], "No such command"),
+    (["section", "03", "--nonsense"], "No such option: --nonsense; rlvd section --help shows what there is"),
+    (["section"], "Missing argument 'number'; rlvd section --help shows what there is"),
+    (["nonsense"], "No such command 'nonsense'; rlvd --help shows what there is"),
 ]
 
 
@@ -113,13 +138,9 @@ def test_bad_input_is_one_line_of_the_real_command(rlvd, store):
 
 
 BAD_CELLS = [
-    (dict(model="/no/such/folder"), "is neither a local folder nor on the hub|cannot be reached"),
-    (dict(task="chess"), "unknown task 'chess'; there are: aime, choice, humaneval_plus, kinship"),
     (dict(task="tracing"), "the lab's model knows the task 'kinship' alone, not 'tracing'"),
-    (dict(samples=0), "n must be 1 or more"),
     (dict(test_questions=4000), "4000 test questions asked for, task 'kinship' has 1 to 40"),
     (dict(variant="ppo"), "unknown GRPO variant 'ppo'; there are: grpo, dr_grpo"),
-    (dict(template="rhyme"), "unknown template 'rhyme'"),
 ]
 
 
@@ -139,7 +160,18 @@ def test_the_command_names_the_cell_and_keeps_the_notebook(shared_store):
     assert done.returncode == 1 and last.startswith("rlvd: section 03 failed in cell "), done.stderr[-1500:]
     assert message in last
     kept = Path(last.rsplit("the notebook so far is ", 1)[1])
-    assert "UserError" in kept.read_text()
+    assert "UserError" in kept.read_text() and kept.parent == shared_store / "runs" / "smoke-03-task=tracing"
+
+
+def test_a_side_run_leaves_the_report_alone(report, shared_store):
+    "Its page and notebook have a place of their own; a run that failed has left no page at all."
+    before = {path: path.read_bytes() for path in report.iterdir()}
+    done = command("rlvd", "section", "1", "--profile", "smoke", "-p", "seed=1", out=shared_store)
+    page = shared_store / "runs" / "smoke-01-seed=1" / "index.html"
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == f"the page is {page}" and page.is_file()
+    failed = command("rlvd", "section", "03", "--profile", "smoke", "-p", "variant=ppo", out=shared_store)
+    assert failed.returncode == 1 and not (shared_store / "runs" / "smoke-03-variant=ppo" / "index.html").exists()
+    assert before == {path: path.read_bytes() for path in report.iterdir()}
 
 
 def test_a_world_whose_bins_are_empty(monkeypatch):
@@ -169,11 +201,60 @@ def test_interrupt_and_go_on(store):
     assert command("rlvd", "section", "02", "--profile", "smoke", out=store).returncode == 0
 
 
-def test_cache_and_doctor(report, shared_store):
-    listed = command("rlvd", "cache", "ls", out=shared_store)
-    assert listed.returncode == 0 and re.search(r"grpo\s+[0-9a-f]{16}\s+\d+\s+whole", listed.stdout)
-    checked = command("rlvd", "doctor", out=shared_store)
-    assert checked.returncode == 0 and "torch" in checked.stdout
+def test_the_store_is_listed_and_emptied_on_request(rlvd_here, store, monkeypatch):
+    for number in range(3): made("cake", dict(task="kitchen", n=number), lambda folder: write_text(folder / "a", "aa"))
+    assert re.search(r"cake +3 +[\d.]+ k?B +20\d\d-\d\d-\d\d", rlvd_here("cache", "ls")[1])
+    code, listed, _ = rlvd_here("cache", "ls", "cake")
+    line = r"20\d\d-\d\d-\d\d \d\d:\d\d +[\d.]+ B whole +cake/[0-9a-f]{16}"
+    assert code == 0 and len(re.findall(line, listed)) == 3
+    assert "kitchen, 2 samples a question" in listed and "3 artifacts" in listed.splitlines()[-1]
+    for answer, code in (("n\n", 1), ("", 1), ("y\n", 0)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+        result = rlvd_here("cache", "rm", "all")
+        assert result[0] == code and "delete all 3 artifacts" in result[1] + result[2]
+        assert len(inventory()) == (3 if code else 0)
+    assert rlvd_here("cache", "ls")[1] == f"nothing is stored in {store / 'store'}\n"
+
+
+def test_the_doctor_fits_a_terminal_and_has_optional_things(rlvd_here):
+    code, out, _ = rlvd_here("doctor")
+    assert code == 0 and max(map(len, out.splitlines())) <= 80 and "ok        torch" in out
+    assert not re.search(r"missing +(vLLM|a GPU|a sandbox|peft|nbdev)", out)
+
+
+def test_a_package_that_is_missing_is_named_with_its_remedy(rlvd_here, monkeypatch):
+    monkeypatch.setattr(paper, "find_spec", lambda name: None)
+    out = rlvd_here("doctor")[1]
+    assert re.search(r'missing +torch .*\n +in a clone of rlvd_nb: pip install "\.\[train\]"', out)
+    code, _, err = rlvd_here("section", "03")
+    assert code == 2 and err.endswith('needs papermill; in a clone of rlvd_nb: pip install ".[train,dev]"\n')
+
+
+def test_help_is_there_at_once():
+    "Nothing heavy is imported for it."
+    heavy = "numpy pandas scipy matplotlib torch papermill pyarrow".split()
+    code = f"import sys, rlvd_nb.paper.report; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+COMMANDS = ["paper", "section", "doctor", "grade", "passk", "sample", "quality", "compare", "cache ls", "cache rm"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example(rlvd_here, name):
+    code, out, _ = rlvd_here(*name.split(), "-h")
+    assert code == 0 and f"Example: rlvd {name}" in " ".join(out.split()) and max(map(len, out.splitlines())) <= 80
+    assert (code, out) == rlvd_here(*name.split(), "--help")[:2]
+
+
+def test_alone_it_shows_its_help(rlvd_here):
+    for words in ((), ("cache",)): assert rlvd_here(*words) == rlvd_here(*words, "-h") and rlvd_here(*words)[0] == 0
+
+
+def test_the_module_is_the_command(rlvd_here):
+    done = subprocess.run([sys.executable, "-m", "rlvd_nb", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == rlvd_here("--version")[1] == f"rlvd_nb {rlvd_nb.__version__}\n"
 
 
 def test_outside_a_clone(tmp_path):
@@ -184,7 +265,3 @@ def test_outside_a_clone(tmp_path):
         [Path(sys.executable).with_name("rlvd"), "paper"], env=environment, capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 2 and "no section notebooks in" in done.stderr
-
-
-def test_sections_are_found_by_their_number():
-    assert list(paper.section_notebooks())[:3] == ["01", "02", "03"]
