@@ -24,7 +24,7 @@ from ..tasks.base import Question
 from ..models.checkpoints import Model, fingerprint
 from ..responses.arrays import Responses
 from ..responses.evaluation import BeforeAfter, measures
-from .run import Run
+from .run import Run, replicate_run
 from .making import snapshots
 from .asking import on_common_questions, sample_responses, sample_rows
 from .jobs import run_jobs, workers_wanted
@@ -145,7 +145,7 @@ class Replicate:
         experiment: Experiment, # the protocol
         number: int = 0,        # of the replicate, from 0
     ):
-        self.experiment, self.number, self.run = experiment, number, experiment.run.replicate(number)
+        self.experiment, self.number, self.run = experiment, number, replicate_run(experiment.run, number)
         self._models, self._answers, self._pairs = {}, {}, {}
 
     def model(self, name: str) -> Model:

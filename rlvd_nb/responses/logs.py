@@ -310,7 +310,8 @@ def load_inspect(
 ):
     "The log by inspect's own library; UserError where that is not installed, or cannot read it."
     if not find_spec("inspect_ai"):
-        raise UserError(f'{path} is a log of inspect; reading it needs, in a clone of rlvd_nb: pip install ".[inspect]"')
+        remedy = 'pip install ".[inspect]"'
+        raise UserError(f"{path} is a log of inspect; reading it needs, in a clone of rlvd_nb: {remedy}")
     from inspect_ai.log import read_eval_log
     try: return read_eval_log(str(path))
     except Exception as error:

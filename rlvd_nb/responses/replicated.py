@@ -33,7 +33,7 @@ def share_intervals(
     values: np.ndarray, # shares, one a seed and question [S, N]
     seed: int = 0,      # of the bootstrap
 ) -> dict:
-    "`intervals` of shares: over questions the interval that a share has wherever it stands, all of them within 0 and 1."
+    "`intervals` of shares: over questions the interval that a share has wherever it stands, all within 0 and 1."
     found, over = intervals(values, seed), share_interval(values.mean(0))
     both = {} if found["seeds"] >= MIN_REPLICATES else dict(low=over.low, high=over.high)
     ends = found | dict(question_low=over.low, question_high=over.high) | both

@@ -21,7 +21,8 @@ def log_probabilities(
     "`values` as float64; ValueError if there are none, one is missing, or one is above 0 by more than rounding."
     array = np.asarray(values)
     if array.size == 0: raise ValueError(f"{name} is empty: at least one value is needed")
-    if array.dtype.kind not in "iuf": raise ValueError(f"{name} must be logarithms of probabilities, got {array.dtype} values")
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} must be logarithms of probabilities, got {array.dtype} values")
     array = array.astype(np.float64)
     if np.isnan(array).any(): raise ValueError(f"{name} must be logarithms of probabilities, got nan")
     if (array > 1e-6).any(): raise ValueError(f"{name} must be at most 0, got {array.max():g}: give log p, not p")
@@ -68,7 +69,8 @@ def rate_labels(
     edges=RATE_BINS, # lower ends of the bins above the lowest
 ) -> list[str]:
     'Names of the bins: ["below 1e-06", "1e-06 to 1/256", …].'
-    name = lambda edge: f"1/{1 / edge:.0f}" if 1e-4 < edge < 1 and abs(1 / edge - round(1 / edge)) < 1e-9 else f"{edge:g}"
+    whole = lambda edge: 1e-4 < edge < 1 and abs(1 / edge - round(1 / edge)) < 1e-9
+    name = lambda edge: f"1/{1 / edge:.0f}" if whole(edge) else f"{edge:g}"
     inner = [f"{name(low)} to {name(high)}" for low, high in zip(edges, edges[1:])]
     return [f"below {name(edges[0])}", *inner, f"{name(edges[-1])} and more"]
 
@@ -98,7 +100,7 @@ def _pair(before, after) -> tuple:
     "Both checked, or ValueError."
     before, after = log_probabilities(before, "before"), log_probabilities(after, "after")
     if before.ndim != 1 or before.shape != after.shape:
-        raise ValueError(f"before and after must be of the same questions [N], got shapes {before.shape}, {after.shape}")
+        raise ValueError(f"before and after must be of the same questions [N], not {before.shape} and {after.shape}")
     return before, after
 
 # %% ../../nbs/api/stats/06_exact.ipynb #63e18a1b

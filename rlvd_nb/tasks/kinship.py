@@ -316,7 +316,7 @@ def grade_chain(
 # %% ../../nbs/api/tasks/06_kinship.ipynb #8597bece
 class Place(NamedTuple):
     "How far a response has come that can still be right."
-    phase: str                       # "mark": nothing said; "open": no person yet; "check": after CHECK; "said": after a person
+    phase: str                       # mark: nothing said; open: no person yet; check: after CHECK; said: after a person
     done: int = 0                    # hops of the statements before this one, which are right
     relations: tuple[str, ...] = ()  # this statement's, as far as they are said
     again: int = 0                   # how many of them a second look has repeated
@@ -582,14 +582,10 @@ class Kinship:
     "Questions about paths through a world of people, with an exact check of every step."
     name, version, untrusted, quick, reflection = "kinship", "1", False, True, (CHECK,)
 
-    def __init__(
-        self,
-        config: WorldConfig, # the world's parameters
-    ):
+    def __init__(self, config: WorldConfig): # the world's parameters
         self.world = World(config)
-        self.max_tokens = (
-            5 * max(config.question_depths) + 2 + config.mark
-        )  # a verified chain, its end, and one word to spare
+        # room for a verified chain, its end, and one word to spare
+        self.max_tokens = 5 * max(config.question_depths) + 2 + config.mark
         self.vocabulary, self.starts = self.world.vocabulary, list(self.world.relations)
 
     def questions(self, split: str) -> list[Question]:
