@@ -14,6 +14,7 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     "Tests that use the store of the smoke models stay in one process, where one after the other reads what is there."
     for item in items:
