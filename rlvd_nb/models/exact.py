@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LANES', 'ROWS', 'TOGETHER', 'FLOOR', 'DOUBT', 'token_texts', 'Words', 'Places', 'Tree', 'in_lanes', 'forward',
            'rotated', 'attend', 'Lanes', 'lanes_of', 'prefilled', 'Mass', 'next_logprobs', 'Explorer', 'joined',
-           'planted', 'Floors', 'exact_mass', 'exact']
+           'explore', 'planted', 'Floors', 'exact_mass', 'exact']
 
 # %% ../../nbs/api/models/09_exact.ipynb #f40c1fa6
 from collections import defaultdict
@@ -64,10 +64,8 @@ class Words:
 class Places:
     "Numbers for (question, state, whether no word was said yet), and what can follow each."
     def __init__(
-        self,
-        grammars: Sequence[Grammar], # one a question
-        words: Words,                # the tokenizer's
-        ends: Sequence[int],         # tokens that end a response
+        self, grammars: Sequence[Grammar], # one a question
+        words: Words, ends: Sequence[int], # the tokenizer's; tokens that end a response
     ):
         self.grammars, self.words, self.number, self.keys, self.following = grammars, words, {}, [], {}
         self.about = np.empty((0, 2), int) # question and kind of each place
@@ -89,7 +87,7 @@ class Places:
         return self.about[place].T
 
     def groups(self, place: int) -> tuple[list, list]:
-        "Tokens that can still end right and the place after each: the only ones of their kind, and many that do as well."
+        "Tokens that can still end right, and the place after each: those alone of their kind, and those that are many."
         if place not in self.following:
             question, state, first = self.keys[place]
             found = [(token, place) for token in self.silent], []
@@ -179,7 +177,8 @@ def forward(
     for number, layer in enumerate(before or []): cache.update(*layer, number)
     ids, pads = (torch.from_numpy(each).to(device) for each in (tokens, pads))
     own = torch.eye(width, dtype=torch.bool, device=device)
-    seen = torch.cat([torch.ones(width, length, dtype=torch.bool, device=device), own.cummax(1)[0].T if causal else own], 1)
+    prefix = torch.ones(width, length, dtype=torch.bool, device=device)
+    seen = torch.cat([prefix, own.cummax(1)[0].T if causal else own], 1)
     there = torch.arange(length + width, device=device) >= pads[:, None]
     mask = seen & there[:, None] | torch.cat([torch.zeros_like(seen[:, :length]), own], 1)
     position = (torch.arange(width, device=device) if causal else torch.zeros_like(ids[0])) + length - pads[:, None]
@@ -211,10 +210,12 @@ def attend(
         k, v, *before = (each.repeat_interleave(times, 1) for each in (k, v, *before))
     past_k, past_v = before
     q = q * q.shape[-1] ** -.5
-    scores = torch.cat([(q @ past_k.transpose(2, 3)).masked_fill(hidden, -torch.inf), (q * k).sum(-1, keepdim=True)], -1)
+    past = (q @ past_k.transpose(2, 3)).masked_fill(hidden, -torch.inf)
+    scores = torch.cat([past, (q * k).sum(-1, keepdim=True)], -1)
     weight = scores.softmax(-1)
     return (weight[..., :-1] @ past_v + weight[..., -1:] * v).transpose(1, 2).flatten(2)
 
+# %% ../../nbs/api/models/09_exact.ipynb #1a9e5001
 class Lanes:
     "The forward pass of a Qwen2 for tokens that share prefixes."
     def __init__(
@@ -224,7 +225,8 @@ class Lanes:
         import torch
         self.network, self.body, self.weights = network, network.model, []
         for layer in network.model.layers:
-            three, two = (layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj), (layer.mlp.gate_proj, layer.mlp.up_proj)
+            attention, two = layer.self_attn, (layer.mlp.gate_proj, layer.mlp.up_proj)
+            three = attention.q_proj, attention.k_proj, attention.v_proj
             self.weights.append((
                 torch.cat([each.weight for each in three]), torch.cat([each.bias for each in three]),
                 [len(each.weight) for each in three], torch.cat([each.weight for each in two]),
@@ -310,7 +312,8 @@ class Explorer:
         floors,                 # below which a prefix is not followed: arrays `floor` and `doubt`, one a question
         size: int,              # prefixes a batch may hold
     ):
-        self.network, self.lanes, self.places, self.ends, self.params = network, lanes_of(network), places, list(ends), params
+        self.network, self.lanes, self.params = network, lanes_of(network), params
+        self.places, self.ends = places, list(ends)
         self.floor, self.doubt, self.size = np.log(floors.floor), np.log(floors.doubt), size
 
     def judge(self, tree: Tree, which: np.ndarray, logp: np.ndarray, mass: Mass):
@@ -353,22 +356,7 @@ class Explorer:
         tokens = np.column_stack([tree.tokens[tree.row[kept]], tree.token[kept]])
         return Tree(tokens, tree.pads[tree.row[kept]], row, token, longer, place, tree.said + 1, cache)
 
-    def explore(self, tree: Tree, mass: Mass) -> None:
-        "Follow these prefixes to their ends; where they become too many, some wait, as tokens alone."
-        import torch
-        with torch.inference_mode(): self._explore([tree], mass)
-
-    def _explore(self, waiting: list[Tree], mass: Mass) -> None:
-        while waiting:
-            tree = waiting.pop()
-            while tree is not None:
-                if len(tree.tokens) > ROWS * self.size:
-                    waiting.append(replace(tree, cache=None).part(slice(ROWS * self.size, None)))
-                    tree = tree.part(slice(ROWS * self.size))
-                if tree.cache is None: tree = prefilled(self.network, tree, self.size)
-                longer = [self.step(tree, grid, mass) for grid in in_lanes(tree.row, self.size)]
-                tree = joined([each for each in longer if each is not None])
-
+# %% ../../nbs/api/models/09_exact.ipynb #1a9e5002
 def joined(
     trees: list[Tree], # of one length
 ) -> Tree | None:
@@ -380,6 +368,26 @@ def joined(
     row = np.concatenate([tree.row + start for tree, start in zip(trees, offset)])
     cache = [[torch.cat(each) for each in zip(*layer)] for layer in zip(*(tree.cache for tree in trees))]
     return Tree(*map(whole, ("tokens", "pads")), row, *map(whole, ("token", "logp", "place")), trees[0].said, cache)
+
+# %% ../../nbs/api/models/09_exact.ipynb #1a9e5003
+def explore(
+    explorer: Explorer, # of all questions
+    tree: Tree,         # prefixes to begin with
+    mass: Mass,         # what is found is added to it
+) -> None:
+    "Follow these prefixes to their ends; where they become too many, some wait, as tokens alone."
+    import torch
+    waiting, most = [tree], ROWS * explorer.size
+    with torch.inference_mode():
+        while waiting:
+            tree = waiting.pop()
+            while tree is not None:
+                if len(tree.tokens) > most:
+                    waiting.append(replace(tree, cache=None).part(slice(most, None)))
+                    tree = tree.part(slice(most))
+                if tree.cache is None: tree = prefilled(explorer.network, tree, explorer.size)
+                longer = [explorer.step(tree, grid, mass) for grid in in_lanes(tree.row, explorer.size)]
+                tree = joined([each for each in longer if each is not None])
 
 # %% ../../nbs/api/models/09_exact.ipynb #1eb19d50
 def planted(
@@ -427,13 +435,14 @@ def exact_mass(
     places = Places([grammar_of(task, question) for question in questions], words, ends)
     ids = Tokenized(tokenizer, network.config).encode(prompts, params.max_tokens)
     silent, n = [end for end in ends if end in words.silent], len(questions)
-    mass, floors, todo = Mass(*np.zeros((3, n)), np.zeros(n, int)), Floors(np.full(n, FLOOR), np.full(n, DOUBT)), np.arange(n)
+    mass, floors = Mass(*np.zeros((3, n)), np.zeros(n, int)), Floors(np.full(n, FLOOR), np.full(n, DOUBT))
+    todo = np.arange(n)
     for _ in range(4):
         for total in (mass.valid, mass.bare, mass.left, mass.nodes): total[todo] = 0
         explorer = Explorer(network, places, silent, params, floors, size)
         for some in np.split(todo, range(TOGETHER, len(todo), TOGETHER)):
             at = [places.at(i, places.grammars[i].start, True) for i in some.tolist()]
-            explorer.explore(planted([ids[prompts[i]] for i in some], at), mass)
+            explore(explorer, planted([ids[prompts[i]] for i in some], at), mass)
         lower = floors.lowered(mass, share, least, budget)
         todo, floors = np.flatnonzero((lower.floor < floors.floor) | (lower.doubt < floors.doubt)), lower
         if not len(todo): break
