@@ -108,8 +108,8 @@ def attention(
     import torch
     heads, size = block.config.num_attention_heads, block.head_dim
     order = side_by_side(x.shape[1], heads).to(x.device)
-    turned = block.q_proj, block.k_proj
-    weight, bias = ([getattr(each, name)[order] for each in turned] for name in ("weight", "bias"))
+    projections = block.q_proj, block.k_proj
+    weight, bias = ([getattr(each, name)[order] for each in projections] for name in ("weight", "bias"))
     both = torch.addmm(torch.cat(bias), x, torch.cat(weight).T).view(len(x), 2 * heads, -1, 2)
     both = torch.view_as_real(torch.view_as_complex(both) * turned)
     in_rows = lambda each: each.reshape(rows, len(x) // rows, -1, size).transpose(1, 2)
