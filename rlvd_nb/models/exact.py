@@ -446,6 +446,7 @@ def exact_mass(
         lower = floors.lowered(mass, share, least, budget)
         todo, floors = np.flatnonzero((lower.floor < floors.floor) | (lower.doubt < floors.doubt)), lower
         if not len(todo): break
+    for total in (mass.valid, mass.bare, mass.left): np.minimum(total, 1, out=total)  # rounding
     return mass
 
 # %% ../../nbs/api/models/09_exact.ipynb #5da7c6df
@@ -469,7 +470,7 @@ def exact(
     grammar_of(task, questions[0])
     params = SamplingParams(temperature, top_k, top_p, max_tokens or task.max_tokens)
     prompts = model.render([q.prompt for q in questions], template)
-    mass = exact_mass(*model.load(), task, questions, prompts, params, **options)
+    mass = exact_mass(*model.load(exact=True), task, questions, prompts, params, **options)
     with np.errstate(divide="ignore"):
         logs = {"valid": np.log(mass.valid), "right": np.log(mass.valid + mass.bare), "left_out": np.log(mass.left)}
     return pd.DataFrame(dict(question_id=[q.id for q in questions], **logs))

@@ -16,7 +16,10 @@ from rlvd_nb.models.word_models import LabModelConfig, new_model, word_tokenizer
 from rlvd_nb.training.pretraining import PretrainConfig, pretrain
 
 FEW = dict(entities=8, relations=2, question_depths=(2,))
-WORLD = dict(entities=24, relations=4, question_depths=(2, 3), text_depths=(.5, .3, .2), train_questions=8, test_questions=20)
+WORLD = dict(
+    entities=40, relations=5, question_depths=(2, 3, 3, 3, 3), text_depths=(.5, .3, .2), train_questions=8,
+    test_questions=200,
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +28,8 @@ def taught(tiny_store):
     world = kinship(**WORLD)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RLVD_OUT", str(tiny_store))
-        size = LabModelConfig(width=32, layers=2, heads=4, hidden=64)
-        return world, pretrain("base", world, size, PretrainConfig(steps=300, texts=4000, rows=16, warmup=20))
+        size = LabModelConfig(width=48, layers=2, heads=4, hidden=96)
+        return world, pretrain("base", world, size, PretrainConfig(steps=500, texts=8000, rows=16, learning_rate=1e-2))
 
 
 def pair(task):
@@ -54,6 +57,7 @@ def every_response(network, tokenizer, prompt, params):
         probability[:, end] = 0
         row, token = probability.nonzero()
         said, mass = np.column_stack([said[row], token]), probability[row, token]
+        if not len(said): return
     yield from zip(said.tolist(), mass)
 
 
@@ -93,7 +97,7 @@ def test_equals_the_sum_over_all_token_sequences(mark, how):
 def test_equals_the_sum_over_all_long_sequences_that_truncation_leaves(taught, how):
     task, model = taught
     network, tokenizer = model.load("cpu")
-    params, questions = SamplingParams(max_tokens=8, **how), task.questions("test")[:6:2]
+    params, questions = SamplingParams(max_tokens=8, **how), task.questions("test")[:15:5]
     mass = ask(network, tokenizer, task, questions, params, budget=10**6, least=1e-12)
     for i, question in enumerate(questions):
         assert mass.valid[i] == pytest.approx(by_force(network, tokenizer, task, question, params)[0], rel=1e-4, abs=1e-9)
@@ -119,20 +123,20 @@ def test_what_was_left_out_bounds_what_is_missing():
 
 def test_greedy_is_right_or_not(taught):
     task, model = taught
-    found = exact(model, task, task.questions("test"), temperature=0)
+    questions = task.questions("test")[:60]
+    found = exact(model, task, questions, temperature=0)
     sampler = TransformersSampler(*model.load("cpu"))
     params = SamplingParams(temperature=0, max_tokens=task.max_tokens)
-    drawn = {r.prompt: c for batch in sampler.sample([Request(q.prompt, 0, 1) for q in task.questions("test")], params) for r, c in batch}
-    texts = [sampler.decode([drawn[q.prompt][0].tokens])[0] for q in task.questions("test")]
-    right = [bool(task.grade(q, text).chain) for q, text in zip(task.questions("test"), texts)]
-    assert np.exp(found["valid"]).tolist() == [float(each) for each in right]
+    drawn = {r.prompt: c for batch in sampler.sample([Request(q.prompt, 0, 1) for q in questions], params) for r, c in batch}
+    texts = [sampler.decode([drawn[q.prompt][0].tokens])[0] for q in questions]
+    right = [bool(task.grade(q, text).chain) for q, text in zip(questions, texts)]
+    assert any(right) and np.exp(found["valid"]).tolist() == [float(each) for each in right]
 
 
 @pytest.mark.parametrize("how", [{}, dict(temperature=.7, top_p=.95)])
 def test_counts_of_samples_are_binomial_with_these_probabilities(taught, how):
     "Randomized so that counts have a continuous distribution: standard normal if the probabilities are right."
-    model, n = taught[1], 256
-    task = kinship(**WORLD | dict(train_questions=8, test_questions=200, question_depths=(3, 4, 4)))
+    (task, model), n = taught, 256
     questions = task.questions("test")
     params = SamplingParams(max_tokens=task.max_tokens, seed=5, **how)
     network, tokenizer = model.load("cpu")
