@@ -22,7 +22,7 @@ test: env  ## library notebooks, the in-sync check, pytest (which runs the secti
 	$(BIN)/nbdev_test --n_workers 2 --path nbs/api
 	$(BIN)/nbdev_test --path nbs/how_to_read_these_numbers.ipynb
 	$(BIN)/python tools/in_sync.py
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2
 
 test-vllm: export OMP_NUM_THREADS ?= 1
 test-vllm: env-vllm  ## a real vLLM engine on the CPU, in an environment of its own

@@ -1,5 +1,6 @@
 """What every test can have: a store of its own, the real command line, tiny models, the real data if it is there."""
 import os, subprocess, sys
+from functools import cache
 from pathlib import Path
 
 import hypothesis, pytest
@@ -14,11 +15,20 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
-    "Tests that use the store of the smoke models stay in one process, where one after the other reads what is there."
-    for item in items:
-        if "shared_store" in item.fixturenames: item.add_marker(pytest.mark.xdist_group("smoke"))
+@cache
+def shares(file: str) -> bool:
+    "Whether the tests of a file use the smoke models."
+    return "shared_store" in (ROOT / file).read_text()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """How tests are dealt out to processes: files that share the smoke models are one piece of work, which begins
+    first; every other test is a piece by itself. (The groups of xdist 3.8 mean nothing to pytest 9.2.)"""
+    from xdist.scheduler import LoadScopeScheduling
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid): return "smoke" if shares(nodeid.split("::")[0]) else nodeid
+    return Scheduler(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +46,7 @@ def store(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def shared_store(tmp_path_factory):
-    """A store in which the smoke models are trained once; all tests that use it are in one process.
+    """A store in which the smoke models are trained once; all tests that use it are in one process (`shares`).
 
     `make test` names it (`RLVD_SCRATCH`): the library notebooks have trained some of them there."""
     named = os.environ.get("RLVD_SCRATCH")

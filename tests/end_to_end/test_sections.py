@@ -1,5 +1,5 @@
-"""Sections 04 and 05 from end to end: in the smoke setting, with every kind of bad input, and in the papers' setting
-on real MATH-500 problems."""
+"""Sections 04 to 07 from end to end: in the smoke setting, with every kind of bad input, and in the papers' setting on
+real MATH-500 problems."""
 import json, re
 from pathlib import Path
 
@@ -65,6 +65,21 @@ def test_arms_are_equal_where_they_are_compared(report, smoke_folder, section):
         }[section]
     )
     assert (compared.groupby("seed")[same].nunique() == 1).all(axis=None)
+
+
+def test_section_06_trains_in_two_processes(report, shared_store, smoke_folder):
+    "Other settings have a folder of their own."
+    given = "steps=3", "seeds=1", "full_set=false", "workers=2"
+    places = dict(out=shared_store, TMPDIR=smoke_folder.parents[1])
+    options = [part for each in given for part in ("-p", each)]
+    done = command("rlvd", "section", "06", "--profile", "smoke", *options, timeout=400, **places)
+    assert done.returncode == 0, done.stderr[-2000:]
+    folder, = smoke_folder.parent.glob("lab-kinship-*")
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "warmup_claims.csv", "warmup_cross_domain.png", "warmup_curves.csv", "warmup_efficiency.csv",
+        "warmup_capability.csv",
+    } <= names
 
 
 # bad input
@@ -134,6 +149,11 @@ def test_the_command_names_the_cell_and_exits_with_1(shared_store):
     done = command("rlvd", "section", "05", "--profile", "smoke", "-p", "teacher=/nowhere.jsonl", out=shared_store)
     said = r"^rlvd: section 05 failed in cell \d+ .*UserError: .*/nowhere.jsonl: no such file"
     assert done.returncode == 1 and re.search(said, last_line(done)), done.stderr[-1500:]
+
+
+def test_section_07_refuses_what_it_cannot_use(shared_store):
+    done = command("rlvd", "section", "07", "--profile", "smoke", "-p", "seeds=1", out=shared_store)
+    assert done.returncode == 1 and "needs at least 2 seeds" in last_line(done), done.stderr[-2000:]
 
 
 @pytest.mark.parametrize(

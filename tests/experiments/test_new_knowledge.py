@@ -2,7 +2,6 @@
 from types import SimpleNamespace
 
 import pytest
-from conftest import command
 from hypothesis import given, settings, strategies as st
 
 from rlvd_nb.core.errors import UserError
@@ -50,18 +49,12 @@ def test_lessons_of_every_dose_are_equal_but_for_the_facts(seed):
         ("08", dict(least_questions=1000), "the sets cannot be made equal: only"),
     ],
 )
-def test_bad_settings_are_one_line(shared_store, monkeypatch, section, changes, message):
-    monkeypatch.setenv("RLVD_OUT", str(shared_store))
+def test_bad_settings_are_one_line(store, section, changes, message):
     run = begin_run(section, profile="smoke").vary(**changes)
     with pytest.raises(UserError) as caught:
         if section == "07": DoseResponse(run)
         else: SetGains(run).gains
     assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_the_command_refuses_what_it_cannot_use(shared_store):
-    done = command("rlvd", "section", "07", "--profile", "smoke", "-p", "seeds=1", out=shared_store)
-    assert done.returncode == 1 and "needs at least 2 seeds" in done.stderr.splitlines()[-1], done.stderr[-2000:]
 
 
 def test_a_task_without_facts_cannot_be_dosed():

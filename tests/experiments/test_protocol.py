@@ -51,20 +51,16 @@ def test_a_killed_run_goes_on_where_it_was(store):
     assert found["accuracy"].shape == (2, 2, 40)
 
 
-def test_a_record_is_the_same_however_its_inputs_were_come_by(shared_store, monkeypatch):
-    "Made, then read from the store: the same models, lessons and samples are noted."
-    monkeypatch.setenv("RLVD_OUT", str(shared_store))
+def test_a_record_is_the_same_however_its_inputs_were_come_by(store, capsys):
+    """Made, then read from the store: the same models, lessons and samples are noted.
+
+    A model that is gone is made again, and is the same again."""
     noted = []
     for _ in range(2):
         experiment = reinforcement(begin_run("03", "smoke"))
         for one in replicates(experiment, 2): one.answers()
         noted.append(json.dumps(experiment.run.inputs, sort_keys=True))
     assert noted[0] == noted[1] and "samples" in noted[0]
-
-
-def test_a_model_that_is_gone_is_made_again(shared_store, monkeypatch, capsys):
-    monkeypatch.setenv("RLVD_OUT", str(shared_store))
-    experiment = reinforcement(begin_run("03", "smoke"))
     first = Evidence(experiment).model("RLVR")
     shutil.rmtree(first.folder)
     assert Evidence(experiment).model("RLVR") == first and "is gone or not what it was" in capsys.readouterr().out

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import command
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.base import load_task
 from rlvd_nb.tasks.mixture import Mixture
@@ -76,29 +75,6 @@ def test_efficiency_by_hand():
     table = efficiency(pd.DataFrame(rows, columns=["start", "step", "value"]).assign(target="t"))
     assert table["steps_base"].item() == 30 and table["steps_warm_up"].item() == 10
     assert table["area"].item() == pytest.approx(((15 + 11) / 2 * 10 + (11 + 10) / 2 * 20) / 30)
-
-
-def test_section_06_by_the_command_line(shared_store, tmp_path):
-    done = command(
-        "rlvd", "section", "06", "--profile", "smoke", "-p", "steps=3", "-p", "seeds=1", "-p", "full_set=false", "-p",
-        "workers=2", out=shared_store, timeout=400,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    folder = next(
-        line.rsplit(" ", 1)[1]
-        for line in json.dumps([
-            cell["outputs"]
-            for cell in json.loads((shared_store / "report-smoke" / "06_warmup.ipynb").read_text())["cells"]
-            if cell["cell_type"] == "code"
-        ]).split("\\n")
-        if "figures and tables go to" in line
-    )
-    from pathlib import Path
-    names = {path.name for path in Path(folder).iterdir()}
-    assert {
-        "warmup_claims.csv", "warmup_cross_domain.png", "warmup_curves.csv", "warmup_efficiency.csv",
-        "warmup_capability.csv",
-    } <= names
 
 
 def test_workers_are_counted_before_anything_is_trained(store):
