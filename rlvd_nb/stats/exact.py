@@ -100,7 +100,8 @@ def _pair(before, after) -> tuple:
     "Both checked, or ValueError."
     before, after = log_probabilities(before, "before"), log_probabilities(after, "after")
     if before.ndim != 1 or before.shape != after.shape:
-        raise ValueError(f"before and after must be of the same questions [N], not {before.shape} and {after.shape}")
+        shapes = f"{before.shape}, {after.shape}"
+        raise ValueError(f"before and after must be of the same questions [N], got shapes {shapes}")
     return before, after
 
 # %% ../../nbs/api/stats/06_exact.ipynb #63e18a1b
