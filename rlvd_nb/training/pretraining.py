@@ -106,8 +106,8 @@ def train_packed(
         chosen = np.random.default_rng([config.seed, number]).integers(len(data[0]), size=config.rows)
         return packed_loss(model, *(tensor[chosen] for tensor in data)), {}
     noted = take_steps(
-        model, optimizers_of(model, config), step, lambda number: learning_rate(config, number), config.steps, work / "state.safetensors",
-        config.checkpoint, "pretraining",
+        model, optimizers_of(model, config), step, lambda number: learning_rate(config, number), config.steps,
+        work / "state.safetensors", config.checkpoint, "pretraining",
     )
     return [row["loss"] for row in noted]
 
