@@ -108,9 +108,9 @@ def attention(
     import torch
     heads, size = block.config.num_attention_heads, block.head_dim
     order = side_by_side(x.shape[1], heads).to(x.device)
-    projections = block.q_proj, block.k_proj
-    weight, bias = ([getattr(each, name)[order] for each in projections] for name in ("weight", "bias"))
-    both = torch.addmm(torch.cat(bias), x, torch.cat(weight).T).view(len(x), 2 * heads, -1, 2)
+    two = block.q_proj, block.k_proj
+    weight, bias = (torch.cat([getattr(each, name)[order] for each in two]) for name in ("weight", "bias"))
+    both = torch.addmm(bias, x, weight.T).view(len(x), 2 * heads, -1, 2)
     both = torch.view_as_real(torch.view_as_complex(both) * turned)
     in_rows = lambda each: each.reshape(rows, len(x) // rows, -1, size).transpose(1, 2)
     (query, key), value = in_rows(both).split(heads, 1), in_rows(block.v_proj(x))
@@ -118,14 +118,16 @@ def attention(
     seen = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     return seen.transpose(1, 2).reshape(x.shape)
 
+# %% ../../nbs/api/models/03_word_models.ipynb #32e0f76b
 def hidden_states(
     model,      # a lab model
     ids,        # [rows, row] token ids
     position,   # [rows, row] position of each in its sequence
     mask=None,  # [rows, row, row] whether a token sees another; all there are when None
     cache=None, # keys and values of what came before, of transformers' kind; takes the new ones
+    places=None, # [places] numbers of the tokens that are asked for; all when None
 ):
-    "What the output matrix reads, [rows × row, width]: transformers' own, to rounding."
+    "What the output matrix reads, [rows × row or places, width]: transformers' own, to rounding."
     import torch
     body, same = model.model, torch.nn.functional
     norm = lambda x, by: same.rms_norm(x, x.shape[1:], by.weight, by.variance_epsilon)
@@ -134,6 +136,7 @@ def hidden_states(
     for number, layer in enumerate(body.layers):
         keep = None if cache is None else lambda keys, values: cache.update(keys, values, number)
         seen = attention(layer.self_attn, norm(x, layer.input_layernorm), turned, len(ids), mask, keep)
+        if places is not None and number == len(body.layers) - 1: x, seen = x[places], seen[places]
         x = torch.addmm(x, seen, layer.self_attn.o_proj.weight.T)
         inner, mlp = norm(x, layer.post_attention_layernorm), layer.mlp
         x = torch.addmm(x, same.silu(mlp.gate_proj(inner)) * mlp.up_proj(inner), mlp.down_proj.weight.T)

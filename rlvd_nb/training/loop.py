@@ -83,8 +83,8 @@ def learned_logits(
     inside[:, :-1] = (part[:, 1:] == part[:, :-1]) & (part[:, 1:] >= 0)
     if learned is not None: inside[:, :-1] &= learned[:, 1:]
     places = inside.flatten().nonzero()[:, 0]
-    chosen = torch.nn.functional.embedding(places, hidden_states(model, ids, position, mask))
-    return model.lm_head(chosen), ids.flatten()[places + 1], part.flatten()[places]
+    hidden = hidden_states(model, ids, position, mask, places=places)
+    return model.lm_head(hidden), ids.flatten()[places + 1], part.flatten()[places]
 
 # %% ../../nbs/api/training/03_loop.ipynb #a8598ce5
 def adamw(

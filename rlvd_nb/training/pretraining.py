@@ -107,8 +107,7 @@ def train_packed(
         return packed_loss(model, *(tensor[chosen] for tensor in data)), {}
     noted = take_steps(
         model, optimizers_of(model, config), step, lambda number: learning_rate(config, number), config.steps,
-        work / "state.safetensors",
-        config.checkpoint, "pretraining",
+        work / "state.safetensors", config.checkpoint, "pretraining",
     )
     return [row["loss"] for row in noted]
 

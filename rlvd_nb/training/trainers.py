@@ -34,7 +34,7 @@ class TrainConfig(BaseModel):
     snapshots: bool = False                   # keep the model of every checkpoint, as `step-50` and so on
     lora: int = Field(0, ge=0)                # rank of low-rank adapters; 0 trains all weights
     seed: int = 0                             # of the order of the data and everything drawn
-    lean: bool = Field(False, exclude_if=lambda lean: not lean) # by our own loop, for the lab's small models, not TRL
+    lean: bool = Field(False, exclude_if=lambda lean: not lean) # by our own loop, for the lab's models; not by TRL
     trl: dict = Field(default_factory=dict)   # further fields of TRL's own configuration
 
 # %% ../../nbs/api/training/02_trainers.ipynb #a2d9e564

@@ -1,4 +1,5 @@
-"""Our own loop is TRL's trainers, to rounding: equal losses and weights after several steps; a kill changes nothing."""
+"""Our own loop is TRL's trainers, to rounding: the same losses and weights after several steps; a kill changes
+nothing."""
 import math
 
 import numpy as np
@@ -18,7 +19,8 @@ from rlvd_nb.models.prompts import completion_rows
 from rlvd_nb.training.distillation import SftConfig, completion_loss, run_lean, run_sft, sft_trainer, train_sft
 from rlvd_nb.training.loop import first_fit, in_turn, pack
 from rlvd_nb.training.rlvr import (
-    GrpoConfig, grpo_trainer, policy_loss, rollout_weights, run_grpo, run_lean_grpo, train_grpo)
+    GrpoConfig, grpo_trainer, policy_loss, rollout_weights, run_grpo, run_lean_grpo, train_grpo,
+)
 from rlvd_nb.training.trainers import training_history
 
 QUESTIONS = TASK.questions("train")
@@ -130,8 +132,8 @@ def test_rlvr_is_trls_to_the_last_digits(tiny_base, tmp_path, given):
     rollouts = [(only(*row[:2]), only(*row[2:])) for row in rows]
     model, reference = trainer.model.double(), tiny_base.load("cpu")[0].double()
     if config.trl:
-        joined = lambda what: torch.cat([inputs[f"{part}_{what}"] for part in ("prompt", "completion")], 1)
-        whole = [joined(what) for what in ("ids", "mask")]
+        parts = [[inputs[f"{part}_{what}"] for part in ("prompt", "completion")] for what in ("ids", "mask")]
+        whole = [torch.cat(each, 1) for each in parts]
         keep = inputs["completion_ids"].shape[1]
         inputs["ref_per_token_logps"] = trainer._get_per_token_logps_and_entropies(model, *whole, keep)[0].detach()
         with torch.no_grad():
@@ -182,8 +184,8 @@ def test_a_run_that_was_cut_off_ends_where_it_would_have(tiny_base, store, monke
     assert resumed.fingerprint == whole.fingerprint and training_history(resumed).equals(training_history(whole))
     steps = [sorted(path.name for path in model.folder.glob("step-*")) for model in (resumed, whole)]
     assert steps[0] == steps[1] and f"step-{len(training_history(whole))}" in steps[0] and "step-2" in steps[0]
-    of_step = lambda model, name: Model.at(model.folder / name).fingerprint
-    for name in steps[0]: assert of_step(resumed, name) == of_step(whole, name)
+    for name in steps[0]:
+        assert Model.at(resumed.folder / name).fingerprint == Model.at(whole.folder / name).fingerprint
 
 
 def test_what_only_trl_has_is_refused(tiny_base, store):
