@@ -25,7 +25,9 @@ from .evaluation import measures
 def stacked(
     models: Sequence[Responses], # one a training seed, same questions
 ) -> dict[str, np.ndarray]:
-    "Each measure as [seeds, questions]."
+    "Each measure as [seeds, questions]; seeds that were asked different questions are refused."
+    if len({tuple(question.id for question in responses.questions) for responses in models}) > 1:
+        raise UserError("these replicates were asked different questions; their tables are `experiments.capability`'s")
     each = [measures(responses) for responses in models]
     return {label: np.stack([found[label] for found in each]) for label in each[0]}
 
