@@ -39,7 +39,7 @@ def test_the_report_can_be_read(report):
     page = (report / "index.html").read_text()
     figures, names = re.findall(r'<figure id="figure-.*?</figure>', page, re.S), re.findall(r' id="([^"]*)"', page)
     assert len(figures) >= 10 and not [each for each in figures if not re.search(r'alt="Chart\.[^"]*\w', each)]
-    assert all(re.search(r"<figcaption><p><strong>Figure \d\.\d+\.</strong> \w", each) for each in figures)
+    assert all(re.search(r"<figcaption><p><strong>Figure \d+\.\d+\.</strong> \w", each) for each in figures)
     assert len(names) == len(set(names)) and set(re.findall(r'href="#([^"]*)"', page)) <= set(names)
     assert re.search(r"<dt>command</dt><dd>rlvd paper --profile smoke</dd>", page) and "<dt>date</dt><dd>20" in page
     assert page.count("<details><summary>Code</summary>") == page.count("<summary>Code</summary>") > 20
