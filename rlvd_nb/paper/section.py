@@ -143,7 +143,8 @@ def say(
 
 # %% ../../nbs/api/paper/04_section.ipynb #060161c2
 def _panel(axis) -> str:
-    "What one panel shows: its title, what stands at its axes, what its legend lists."
+    "What one panel shows: its title, what stands at its axes, what its legend lists; without axes, its words."
+    if not axis.axison: return "; ".join(text.get_text() for text in axis.texts)
     legend = axis.get_legend()
     listed = ", ".join(text.get_text() for text in legend.get_texts()) if legend else ""
     axes = [f"{name}: {said}" for name, said in (("across", axis.get_xlabel()), ("up", axis.get_ylabel())) if said]
@@ -153,7 +154,7 @@ def in_words(
     figure, # a matplotlib figure
 ) -> str:
     "What is drawn, for readers who do not see it."
-    panels = [said for axis in figure.axes if axis.axison and (said := _panel(axis))]
+    panels = [said for axis in figure.axes if (said := _panel(axis))]
     shared = [", ".join(text.get_text() for text in legend.get_texts()) for legend in figure.legends]
     count = f"{len(panels)} panels. " if len(panels) > 1 else ""
     return f"Chart. {count}{'. '.join([*panels, *shared])}".rstrip(". ") + "."

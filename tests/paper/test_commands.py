@@ -213,7 +213,7 @@ BAD_FILES = [
     ),
     ("x.jsonl", None, "no such file"),
     ("x.jsonl", b"", "no samples in it"),
-    ("x.csv", b"a", "unknown kind of file '.csv'; there are: .jsonl, .parquet, .jsonl.gz"),
+    ("x.txt", b"a", "unknown kind of file '.txt'; there are: .jsonl, .parquet, .jsonl.gz"),
     ("x.parquet", b"nonsense", "no readable Parquet file"),
     ("x.jsonl.gz", b"{}", "no whole gzip file"),
     ("x.jsonl.gz", gzip.compress(b'{"question": "q"}\n' * 99)[:-9], "no whole gzip file"),
