@@ -150,7 +150,7 @@ def say_real(
     table: pd.DataFrame, # `real_ledger`
 ) -> list[str]:
     "A sentence a claim and set of counts that could be judged."
-    ran = table[table["verdict"] != "not run"]
+    ran = table[table["value"].notna()]
     without = lambda row: _in_words(row).rpartition(", ")[0]
     return [f"**{row.verdict}**: {row.id}, {without(row)} {row.unit}, p = {row.p_holm:.2g} after Holm"
             for row in ran.itertuples()]

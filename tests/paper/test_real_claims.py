@@ -37,7 +37,7 @@ def test_verdicts_follow_the_rule(ledger):
     for row in ledger.itertuples(): assert row.verdict == judge(by_id[row.id], row.low, row.high, row.p_holm)
     assert (ledger["p_holm"].dropna() >= ledger["p"].dropna()).all()
     few = ledger[ledger["value"].isna()]
-    assert set(few["verdict"]) == {"not run"} and set(few["who"]) == {"1.5B, PPO"}
+    assert set(few["verdict"]) == {"too few to say"} and set(few["who"]) == {"1.5B, PPO"}
 
 
 def test_a_second_draw_is_not_judged_to_fall():
@@ -59,6 +59,6 @@ def test_beside_the_ledger(ledger):
     table = with_real_models(pd.DataFrame(dict(id=["A4.1", "A4.8", "A6.1"])))["real models"]
     assert "Qwen2.5-7B: +16.5 [+14.6, +18.5], supported; 1.5B, training: " in table[0]
     assert table[1].startswith("1.5B, PPO: −0.23") and table[2] == ""
-    assert len(say_real(ledger)) == (ledger["verdict"] != "not run").sum()
+    assert len(say_real(ledger)) == ledger["value"].notna().sum()
     assert {row["who"] for _, row in ledger.iterrows()} == {models.short for models in REAL_MODELS}
     assert len(judged_on(REAL_MODELS[0])) == 5
