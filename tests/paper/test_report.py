@@ -153,24 +153,19 @@ def test_bad_values_of_a_section_are_one_line(shared_store, monkeypatch, given, 
     assert "\n" not in str(error.value)
 
 
-def test_the_command_names_the_cell_and_keeps_the_notebook(shared_store):
-    given, message = "task=tracing", "UserError: the lab's model knows the task 'kinship' alone, not 'tracing'"
-    done = command("rlvd", "section", "03", "--profile", "smoke", "-p", given, out=shared_store)
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == 1 and last.startswith("rlvd: section 03 failed in cell "), done.stderr[-1500:]
-    assert message in last
-    kept = Path(last.rsplit("the notebook so far is ", 1)[1])
-    assert "UserError" in kept.read_text() and kept.parent == shared_store / "runs" / "smoke-03-task=tracing"
-
-
-def test_a_side_run_leaves_the_report_alone(report, shared_store):
-    "Its page and notebook have a place of their own; a run that failed has left no page at all."
+def test_side_runs_and_failed_ones_leave_the_report_alone(report, shared_store):
+    "Each has a place of its own; the one that fails names the cell and keeps the notebook, and has no page."
     before = {path: path.read_bytes() for path in report.iterdir()}
     done = command("rlvd", "section", "1", "--profile", "smoke", "-p", "samples=32", out=shared_store)
     page = shared_store / "runs" / "smoke-01-samples=32" / "index.html"
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == f"the page is {page}" and page.is_file()
-    failed = command("rlvd", "section", "03", "--profile", "smoke", "-p", "variant=ppo", out=shared_store)
-    assert failed.returncode == 1 and not (shared_store / "runs" / "smoke-03-variant=ppo" / "index.html").exists()
+    given, message = "task=tracing", "UserError: the lab's model knows the task 'kinship' alone, not 'tracing'"
+    failed = command("rlvd", "section", "03", "--profile", "smoke", "-p", given, out=shared_store)
+    last = failed.stderr.strip().splitlines()[-1]
+    assert failed.returncode == 1 and last.startswith("rlvd: section 03 failed in cell "), failed.stderr[-1500:]
+    kept = Path(last.rsplit("the notebook so far is ", 1)[1])
+    assert message in last and kept.parent == shared_store / "runs" / "smoke-03-task=tracing"
+    assert "UserError" in kept.read_text() and not (kept.parent / "index.html").exists()
     assert before == {path: path.read_bytes() for path in report.iterdir()}
 
 
