@@ -606,9 +606,10 @@ def _panel(axis, rows: pd.DataFrame, unit: str) -> None:
     _row_names([axis], list(rows["claim"]))
     axis.set_xlabel(unit, labelpad=1)
 
-def _verdict_legend(figure) -> None:
-    "What markers and the shade mean."
-    _legend(figure, [*_handles(list(VERDICTS), "-"), Patch(color=CLAIMED, label="the claim's side")])
+def _verdict_legend(figure, there: Iterable[str]) -> None:
+    "What markers and the shade mean; an effect without an interval is named where there is one."
+    names = [name for name in VERDICTS if name != "too few to say" or name in set(there)]
+    _legend(figure, [*_handles(names, "-"), Patch(color=CLAIMED, label="the claim's side")])
 
 # %% ../../nbs/api/paper/02_figures.ipynb #879f6d47
 def check_forest(
@@ -635,7 +636,7 @@ def forest(
         len(units), 1, figsize=(WIDE, .4 + .2 * sum(heights) + .12 * len(named)), layout="constrained", squeeze=False,
         height_ratios=heights)
     for axis, unit in zip(axes[:, 0], units): _panel(axis, ran[ran["unit"] == unit], unit)
-    _verdict_legend(figure)
+    _verdict_legend(figure, ran["verdict"])
     if named: figure.supxlabel("\n".join(named), fontsize=6)
     return figure
 

@@ -40,7 +40,10 @@ DOMAINS = {
 }
 SPLITS = {"train": ("#b3a2d0", "s"), "test": ("#4b3a86", "o")}
 GAINS = {"first": ("#0f7a6e", "o"), "second": ("#6d1a4f", "o")} # by the place of the measure
-VERDICTS = {"supported": ("#004d45", "o"), "contradicted": ("#d4506f", "X"), "inconclusive": ("#999999", "s")}
+VERDICTS = {
+    "supported": ("#004d45", "o"), "contradicted": ("#d4506f", "X"), "inconclusive": ("#999999", "s"),
+    "too few to say": ("#d9d9d9", "d"),
+}
 
 # %% ../../nbs/api/paper/01_palette.ipynb #a761ac8b
 INK, PAPER = "#1c1c1c", "#ffffff"

@@ -63,6 +63,7 @@ LEDGER = pd.DataFrame(
         ("2", "the hardest fall", "points", 8.0, 2.0, 14.0, "below", 0.0, "contradicted"),
         ("3", "length stays", "log ratio", 1.03, .99, 1.08, "within", .1, "inconclusive"),
         ("4", "new knowledge helps", "points", np.nan, np.nan, np.nan, "above", 0.0, "not run"),
+        ("5", "votes rise", "points", 4.0, np.nan, np.nan, "above", 0.0, "too few to say"),
     ],
     columns=["id", "claim", "unit", "value", "low", "high", "direction", "threshold", "verdict"],
 )
@@ -75,7 +76,17 @@ TAUS = pd.DataFrame([
     for gain in ("accuracy", "pass@256") for name, tau in (("surprisal", -.3), ("length", .5))
 ])
 
+PATHS = pd.DataFrame([
+    dict(arm=arm, step=step, x=x, x_low=x - .02, x_high=x + .02, y=y, y_low=y - .01, y_high=y + .01)
+    for arm, step, x, y in (
+        ("base", 0, .2, .85), ("RLVR at 3e-4", 100, .4, .86), ("RLVR at 3e-4", 200, .5, .87),
+        ("RLVR at 1e-3", 100, .45, .8),
+    )
+])
+
 DRAWN = {
+    "change_plane": lambda: figures.change_plane({"other weights": ARROWS}, "pass@1 (points)", "pass@5 (points)"),
+    "frontier_paths": lambda: figures.frontier_paths({"pass@256": PATHS}, "accuracy"),
     "nothing_to_draw": lambda: figures.nothing_to_draw("no reason"),
     "pass_at_k_curves": lambda: figures.pass_at_k_curves({
         split: {"base": band(WEAK), "RLVR": band(STRONG)} for split in ("train", "test")}),
@@ -99,6 +110,8 @@ DRAWN = {
 NOBODY = Band(np.array([]), np.array([]), np.array([]), np.array([]), 0)
 NONE = pd.DataFrame()  # as a table made from no rows is: without columns
 EMPTY = {
+    "change_plane": [lambda: figures.change_plane({}, "x", "y"), lambda: figures.change_plane({"none": NONE}, "x", "y")],
+    "frontier_paths": [lambda: figures.frontier_paths({"pass@256": NONE}, "accuracy")],
     "nothing_to_draw": [lambda: figures.nothing_to_draw("")],
     "pass_at_k_curves": [
         lambda: figures.pass_at_k_curves({}), lambda: figures.pass_at_k_curves({"test": {}}),
@@ -121,7 +134,7 @@ EMPTY = {
     "change_arrows": [lambda: figures.change_arrows(NONE, NONE, "x", "y")],
     "spectrum": [lambda: figures.spectrum(np.array([]), N, [], ["known"])],
     "lines": [lambda: figures.lines([], {"a": []}, "x", "y"), lambda: figures.lines([1], {}, "x", "y")],
-    "forest": [lambda: figures.forest(NONE), lambda: figures.forest(LEDGER[-1:])],
+    "forest": [lambda: figures.forest(NONE), lambda: figures.forest(LEDGER[3:4])],
     "set_gains": [lambda: figures.set_gains(NONE, "accuracy"), lambda: figures.set_gains(SETS)],
     "ranking_forest": [lambda: figures.ranking_forest(NONE), lambda: figures.ranking_forest(TAUS.assign(tau=np.nan))],
 }
@@ -472,7 +485,7 @@ def test_a_forest_shows_its_threshold_verdicts_and_what_was_not_run():
     points_axis, ratio = figure.axes
     assert ratio.get_xlim()[0] < -.1 and ratio.get_xlim()[1] > 1.08
     assert [(line.get_color(), line.get_marker()) for line in marked(points_axis)] == [
-        (look(verdict)["color"], look(verdict)["marker"]) for verdict in ("supported", "contradicted")]
+        (look(verdict)["color"], look(verdict)["marker"]) for verdict in ("supported", "contradicted", "too few to say")]
     assert to_hex(ratio.lines[0].get_markerfacecolor()) == "#ffffff"
     assert "1 not run: 4" in texts(figure) and "+12.0 [+9.0, +15.0]" in texts(figure)
 
@@ -485,7 +498,7 @@ def test_an_effect_without_an_interval_has_a_value_alone():
 
 
 def test_many_claims_that_were_not_run_do_not_leave_the_figure():
-    absent = pd.concat([LEDGER[:1], *[LEDGER[-1:].assign(id=f"A{i}.{i}") for i in range(60)]], ignore_index=True)
+    absent = pd.concat([LEDGER[:1], *[LEDGER[3:4].assign(id=f"A{i}.{i}") for i in range(60)]], ignore_index=True)
     figure = figures.forest(absent)
     box = figure._supxlabel.get_window_extent(laid_out(figure))
     assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
