@@ -164,7 +164,7 @@ def exact_responses(
     how = dict(temperature=s.temperature, top_k=s.top_k, top_p=s.top_p, max_tokens=s.max_tokens, template=s.template)
     key = dict(
         model=model.fingerprint, how=how, options=options, task=run.task.source(), grader=run.task.version,
-        questions=[q.id for q in questions], code=1,
+        questions=[q.id for q in questions], code=2,
     )
     run.inputs.setdefault("exact", {})[f"{name}, {where}"] = digest(key)
     def make(work: Path) -> None:

@@ -102,3 +102,28 @@ def test_a_hand_solved_case():
     assert grade_chain(WORLD, question, f"rival {b} mentor {c}").chain
     assert grade_chain(WORLD, question, f"mentor rival {c}").chain
     assert not grade_chain(WORLD, question, c).chain and grade_chain(WORLD, question, c).verdict == RIGHT
+
+
+@pytest.mark.parametrize("mark", [False, True])
+@pytest.mark.parametrize("path", [(0, 1, 0), (1, 1, 1, 1), (0, 0, 1, 0), (1, 0, 1, 0, 1)])
+def test_the_grammar_accepts_what_the_grader_accepts(path, mark):
+    "On chains that are right and on what comes of them by leaving out, doubling and exchanging words."
+    from rlvd_nb.tasks.base import BARE, RIGHT, VALID
+    from rlvd_nb.tasks.kinship import make_question, plain_chains
+    world = task(entities=9, relations=2, mark=mark)
+    question = make_question(world.world, path, 4, "test")
+    grammar, rng = world.grammar(question), np.random.default_rng(0)
+    chains, found = [chain.split() for chain in plain_chains(world.world, question)], set()
+    assert len({tuple(chain) for chain in chains}) == 3 * 4 ** (len(path) - 1)
+    assert all(grammar.read(chain) == VALID and world.grade(question, " ".join(chain)).chain for chain in chains)
+    for _ in range(4000):
+        words = list(chains[rng.integers(len(chains))])
+        for _ in range(rng.integers(1, 4)):
+            at, to = sorted(rng.integers(len(words) + 1, size=2))
+            exchanged = [*words[:at], str(rng.choice(world.vocabulary)), *words[at + 1:]]
+            words = [words[:at] + words[to:], words[:to] + words[at:], exchanged][rng.integers(3)]
+        grade = world.grade(question, " ".join(words))
+        bare = grade.verdict == RIGHT and grade.fault is None
+        assert grammar.read(words) == (VALID if grade.chain else BARE if bare else None), words
+        found.add(grammar.read(words))
+    assert found >= {VALID, None}
