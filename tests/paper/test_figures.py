@@ -110,7 +110,8 @@ DRAWN = {
 NOBODY = Band(np.array([]), np.array([]), np.array([]), np.array([]), 0)
 NONE = pd.DataFrame()  # as a table made from no rows is: without columns
 EMPTY = {
-    "change_plane": [lambda: figures.change_plane({}, "x", "y"), lambda: figures.change_plane({"none": NONE}, "x", "y")],
+    "change_plane": [
+        lambda: figures.change_plane({}, "x", "y"), lambda: figures.change_plane({"none": NONE}, "x", "y")],
     "frontier_paths": [lambda: figures.frontier_paths({"pass@256": NONE}, "accuracy")],
     "nothing_to_draw": [lambda: figures.nothing_to_draw("")],
     "pass_at_k_curves": [
@@ -485,7 +486,8 @@ def test_a_forest_shows_its_threshold_verdicts_and_what_was_not_run():
     points_axis, ratio = figure.axes
     assert ratio.get_xlim()[0] < -.1 and ratio.get_xlim()[1] > 1.08
     assert [(line.get_color(), line.get_marker()) for line in marked(points_axis)] == [
-        (look(verdict)["color"], look(verdict)["marker"]) for verdict in ("supported", "contradicted", "too few to say")]
+        (look(verdict)["color"], look(verdict)["marker"])
+        for verdict in ("supported", "contradicted", "too few to say")]
     assert to_hex(ratio.lines[0].get_markerfacecolor()) == "#ffffff"
     assert "1 not run: 4" in texts(figure) and "+12.0 [+9.0, +15.0]" in texts(figure)
 
