@@ -78,7 +78,7 @@ def test_efficiency_by_hand():
 
 
 def test_workers_are_counted_before_anything_is_trained(store):
-    with pytest.raises(UserError, match="^workers must be 0"):
+    with pytest.raises(UserError, match="^parameter workers must be 0 or more"):
         replicates(warm_up(begin_run("06", profile="smoke", workers=-1)))
     assert not (store / "store").exists()
 

@@ -78,7 +78,7 @@ def test_inspect_by_its_library():
 
 @pytest.mark.skipif(bool(INSPECT), reason="inspect-ai is here")
 def test_without_inspect_the_extra_is_named():
-    with pytest.raises(UserError, match='inspect_one.eval is a log of inspect; reading it needs: pip install "rlvd_nb'):
+    with pytest.raises(UserError, match="is a log of inspect; reading it needs, in a clone of rlvd_nb: pip install"):
         read_log(LOGS / "inspect_one.eval")
 
 
