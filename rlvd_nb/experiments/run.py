@@ -61,7 +61,9 @@ class Run:
         "The questions of a split that this run takes, but for those whose gold answer does not verify itself."
         count = getattr(self.settings, f"{split}_questions") or None
         key = digest([self.task_options, split, count])
-        if key not in self.drawn: self.drawn[key] = self._verified(split, choose(self.task, split, count))
+        if key not in self.drawn:
+            if split == "test" and (apart := getattr(self.task, "apart", "")): print(apart)
+            self.drawn[key] = self._verified(split, choose(self.task, split, count))
         return self.drawn[key]
 
     def _verified(self, split: str, questions: list[Question]) -> list[Question]:

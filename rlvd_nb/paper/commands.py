@@ -460,7 +460,8 @@ def sample_file(
     )
     asked = {question.id: question for question in kept}
     ran = say_run_on(judge, [(asked[row["question_id"]], row["response"]) for row in rows])
-    said = [*say_sample(rows), say_lengths(rows, params.max_tokens), *ran]
+    apart = [getattr(judge, "apart", "")] if split == "test" else []
+    said = [*filter(None, apart), *say_sample(rows), say_lengths(rows, params.max_tokens), *ran]
     return [*left, f"{len(rows)} responses to {len(kept)} questions are in {out}", *said]
 
 # %% ../../nbs/api/paper/09_commands.ipynb #e552dfbd

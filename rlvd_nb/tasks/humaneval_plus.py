@@ -194,6 +194,12 @@ class HumanEvalPlus:
         self.run_seconds, self.memory_mb, self.seconds = run_seconds, memory_mb, clock(run_seconds) + 10
         self.all_questions = [make_question(row) for row in rows]
 
+    @property
+    def apart(self) -> str:
+        "What is left out of the test questions, in a sentence."
+        tested, every = (len(each) for each in (self.questions("test"), self.all_questions))
+        return f"{self.name}: {tested} of {every} questions are tested, the others are for training"
+
     def questions(self, split: str) -> list[Question]:
         "The questions of a split, \"train\" or \"test\", in the file's order."
         if split not in ("train", "test"):

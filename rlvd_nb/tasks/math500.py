@@ -6,6 +6,7 @@
 __all__ = ['SCHEMA', 'level_of', 'split_of', 'make_question', 'Math500', 'task']
 
 # %% ../../nbs/api/tasks/13_math500.ipynb #09bbb4fb
+from dataclasses import replace
 from pathlib import Path
 
 from ..core.errors import UserError
@@ -27,7 +28,7 @@ def level_of(
 def split_of(
     unique_id: str, # a question's id
 ) -> str:
-    "Where a question belongs: one in five to train, for ever."
+    "Where a question belongs if some are to be trained on: one in five to train, for ever."
     return split_by_hash("math500", unique_id, 5)
 
 def make_question(
@@ -47,25 +48,38 @@ class Math500(LastBoxed):
         rows: list[dict], # checked rows
         source: dict,     # where they came from
         max_tokens: int,  # room a response needs
+        train: bool = False, # whether a fifth of the questions is for training
     ):
-        self.all_questions, self.max_tokens, self._source = [make_question(row) for row in rows], max_tokens, source
+        found = [make_question(row) for row in rows]
+        self.all_questions = found if train else [replace(question, split="test") for question in found]
+        self.max_tokens, self.train, self._source = max_tokens, train, source
+
+    @property
+    def apart(self) -> str:
+        "What is left out of the test questions, in a sentence; empty where nothing is."
+        tested, every = (len(each) for each in (self.questions("test"), self.all_questions))
+        return f"{self.name}: {tested} of {every} questions are tested, the others are for training" * self.train
 
     def questions(self, split: str) -> list[Question]:
         "The questions of a split, \"train\" or \"test\", in the file's order."
         if split not in ("train", "test"): raise UserError(f"{self.name} has the splits train and test, not {split!r}")
+        if split == "train" and not self.train:
+            raise UserError(f"{self.name} is for testing; train on the task math, or set its option train to true")
         return [question for question in self.all_questions if question.split == split]
 
     def source(self) -> dict:
         "The file and its checksum, or the hub's repository and commit."
-        return dict(task=self.name, **self._source)
+        return dict(task=self.name, **self._source) | (dict(train=True) if self.train else {})
 
 # %% ../../nbs/api/tasks/13_math500.ipynb #603bd1e5
 def task(
     path: str | Path | None = None, # a local file, or the folder it lies in
     revision: str | None = None,    # a commit of the hub's repository, when there is no file
     max_tokens: int = 1024,         # room a response needs
+    train: bool = False,            # whether a fifth of the questions is for training, and not tested
     **unknown,                      # refused
 ) -> Math500:
     "The task MATH-500; trouble with its file is told in one line."
-    check_options("math500", unknown, "path", "revision", max_tokens=max_tokens)
-    return Math500(*load_records(SCHEMA, path, revision), max_tokens)
+    check_options("math500", unknown, "path", "revision", "train", max_tokens=max_tokens)
+    if not isinstance(train, bool): raise UserError(f"math500: train must be true or false, not {train!r}")
+    return Math500(*load_records(SCHEMA, path, revision), max_tokens, train)

@@ -31,7 +31,7 @@ SMALL = dict(
 @pytest.fixture(scope="module")
 def learner(tiny_model, data, tmp_path_factory):
     "The checkpoint after a look at the answers: it solves some training problems now and then, so RLVR can learn."
-    questions = load_task("math500", path=data / "math500.jsonl").questions("train")[:6]
+    questions = load_task("math500", path=data / "math500.jsonl", train=True).questions("train")[:6]
     golds = [dict(prompt=render(q.prompt, "qwen-math"), completion=f" \\boxed{{{q.gold}}}") for q in questions]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RLVD_OUT", str(tmp_path_factory.mktemp("learner")))

@@ -177,7 +177,8 @@ SMALL = dict(task="math500", samples=4, max_tokens=24, train_questions=12, test_
 @pytest.fixture
 def golds(data, tmp_path):
     "A teacher's file of boxed golds, and the questions."
-    questions = load_task("math500", path=data / "math500.jsonl").questions("train")[:SMALL["train_questions"]]
+    task = load_task("math500", path=data / "math500.jsonl", train=True)
+    questions = task.questions("train")[:SMALL["train_questions"]]
     return teacher_file(tmp_path / "golds.jsonl", questions, lambda q: f"\\boxed{{{q.gold}}}"), questions
 
 

@@ -98,7 +98,8 @@ def test_paper_setting_on_real_records(store, data, tiny_qwen2, tmp_path, monkey
         template="question",
     )
     run = begin_run("06", profile="paper", **given)
-    tasks = run.settings.tasks | {"knights_knaves": dict(people=[3], max_tokens=16), "math500": dict(max_tokens=16)}
+    exam = dict(max_tokens=16, train=True)
+    tasks = run.settings.tasks | {"knights_knaves": dict(people=[3], max_tokens=16), "math500": exam}
     small = dict(steps=2, checkpoint=1, step_questions=2, group=2, full_set=False, max_tokens=16, trl={})
     sft = dict(epochs=1, batch=2, learning_rate=1e-4, warmup=0)
     run = run.vary(tasks=tasks, targets=["math500"], examples={"math500": 4}, sft=sft, **small)

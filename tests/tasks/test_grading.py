@@ -351,11 +351,13 @@ def test_options(tmp_path):
 
 def test_the_five_hundred(data, monkeypatch):
     monkeypatch.setenv("RLVD_DATA", str(data))
-    real = load_task("math500")
+    real = load_task("math500", train=True)
     start = time.monotonic()
     train, test = real.questions("train"), real.questions("test")
     assert time.monotonic() - start < 20
     assert check_golds(real, real.all_questions)[1] == [] and len(train) + len(test) == 500 and 80 <= len(train) <= 120
     check_disjoint(train, test)
     assert {q.difficulty for q in test} == {f"level {i}" for i in range(1, 6)} and real.source()["sha256"]
-    assert test == load_task("math500").questions("test")
+    every = load_task("math500")
+    assert {q.id for q in every.questions("test")} == {q.id for q in train + test} and every.apart == ""
+    assert real.apart == f"math500: {len(test)} of 500 questions are tested, the others are for training"

@@ -24,7 +24,7 @@ WORLD = TASK.world
 @pytest.fixture(scope="module")
 def problems(data):
     "Real MATH-500 problems with boxed answers."
-    questions = load_task("math500", path=data / "math500.jsonl").questions("train")[:12]
+    questions = load_task("math500", path=data / "math500.jsonl").questions("test")[:12]
     return pd.DataFrame([
         dict(prompt=render(q.prompt, "qwen-math"), completion=f" The answer is \\boxed{{{q.gold}}}.") for q in questions
     ])
