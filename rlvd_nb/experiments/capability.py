@@ -15,7 +15,7 @@ import pandas as pd
 from ..core.errors import UserError
 from ..stats.comparison import seed_effect
 from ..stats.exact import exact_pass_at_k
-from .measurements import EXACT, SAMPLED, Measurements
+from .measurements import EXACT, SAMPLED, UNKNOWN, Measurements
 
 # %% ../../nbs/api/experiments/16_capability.ipynb #a759e28f
 HARD = np.log(1 / 256) # a question is hard where a valid response of the base model is rarer
@@ -27,7 +27,7 @@ def question_groups(
 ) -> dict[str, np.ndarray]:
     "Which questions are in each group [N]."
     p, kind = found.of(base, "log_valid"), found.questions["kind"].to_numpy()
-    answerable = kind != "unknown"
+    answerable = kind != UNKNOWN
     hard = answerable & (p < HARD)
     return {
         "all": np.ones_like(answerable), "answerable": answerable, "unanswerable": ~answerable, "hard": hard,

@@ -55,11 +55,12 @@ class Ask:
     draw: int = 0         # 0, or 1 for an independent second draw
     samples: int = 0      # responses a question; 0 takes the settings'
     along: bool = False   # of every snapshot of its training, in place of the finished model
+    temperature: float = 0. # at which it answers; 0 takes the settings'
 
     @property
     def name(self) -> str:
         "Of the responses in tables and figures."
-        return self.arm + SECOND * bool(self.draw)
+        return self.arm + SECOND * bool(self.draw) + f", temperature {self.temperature:g}" * bool(self.temperature)
 
 # %% ../../nbs/api/experiments/05_protocol.ipynb #8fa0c28c
 @dataclass(frozen=True)

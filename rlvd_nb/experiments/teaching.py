@@ -74,7 +74,8 @@ def arm_questions(
     "Questions of each arm, by name."
     train, test = run.questions("train"), run.questions("test")
     found, _ = sample_responses(run, "base", base, "train")
-    solved = {question.id for question, count in zip(found.questions, found.counts) if count}
+    counts = found.counts if found.verified is None else found.verified_counts
+    solved = {question.id for question, count in zip(found.questions, counts) if count}
     able, unable = [q for q in train if q.id in solved], [q for q in train if q.id not in solved]
     if hasattr(run.task, "new_knowledge"):
         unable, failed = check_golds(run.task, run.task.new_knowledge(test, len(train), run.settings.seed))

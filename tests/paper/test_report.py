@@ -133,7 +133,7 @@ def test_bad_input_is_one_line_of_the_real_command(rlvd, store):
 BAD_CELLS = [
     (dict(task="tracing"), "the lab's model knows the task 'kinship' alone, not 'tracing'"),
     (dict(test_questions=4000), "4000 test questions asked for, task 'kinship' has 1 to 40"),
-    (dict(variant="ppo"), "unknown GRPO variant 'ppo'; there are: grpo, dr_grpo"),
+    (dict(variant="ppo"), "unknown GRPO variant 'ppo'; there are: grpo, dr_grpo, pass_at_k"),
 ]
 
 
