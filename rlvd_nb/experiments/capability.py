@@ -37,8 +37,8 @@ def question_groups(
 # %% ../../nbs/api/experiments/16_capability.ipynb #a0251cff
 KS = (256, 4096, 65536) # tries, of capability
 
-def _mean(values, inside) -> float:
-    return float(values[inside].mean()) if inside.any() else np.nan
+def _mean(values) -> float:
+    return float(np.mean(values)) if len(values) else np.nan
 
 def model_row(
     found: Measurements,            # of one replicate
@@ -49,12 +49,12 @@ def model_row(
 ) -> dict:
     "Accuracy, chance of a valid response, capability, and how the hard questions moved."
     p, hard = found.of(arm, "log_valid", step), groups["hard"]
-    capability = {k: exact_pass_at_k(p, k) for k in KS}
-    sampled = lambda measure, group: _mean(found.of(arm, measure, step), groups[group])
-    row = {"accuracy": sampled("right", "all"), "valid": _mean(np.exp(p), groups["answerable"])}
-    row |= {f"pass@{k}": _mean(values, groups["answerable"]) for k, values in capability.items()}
-    row |= {f"{name}: pass@256": _mean(capability[256], groups[name]) for name in groups if name.startswith("hard")}
-    row |= {"hard that rise": _mean((p > before).astype(float), hard), "guesses": sampled("right", "unanswerable")}
+    sampled = lambda measure, group: _mean(found.of(arm, measure, step)[groups[group]])
+    reached = lambda k, group: _mean(exact_pass_at_k(p[groups[group]], k))
+    row = {"accuracy": sampled("right", "all"), "valid": _mean(np.exp(p[groups["answerable"]]))}
+    row |= {f"pass@{k}": reached(k, "answerable") for k in KS}
+    row |= {f"{name}: pass@256": reached(256, name) for name in groups if name.startswith("hard")}
+    row |= {"hard that rise": _mean(p[hard] > before[hard]), "guesses": sampled("right", "unanswerable")}
     return row | {name: sampled(name, "all") for name in ("tokens", "keywords")}
 
 def replicate_table(

@@ -102,12 +102,12 @@ def difference(
     wanted: dict, # another
     name: str = "", # of the part that is compared
 ) -> str:
-    "The first place where two protocols differ, and what each has there."
+    "The first place where two protocols differ, and what each has there; empty where they are the same."
     for key in dict.fromkeys([*there, *wanted]):
         a, b, where = there.get(key), wanted.get(key), f"{name}{key}"
         if isinstance(a, dict) and isinstance(b, dict) and a != b: return difference(a, b, f"{where}.")
         if a != b: return f"{where} is {a}, not {b}"
-    return "nowhere"
+    return ""
 
 # %% ../../nbs/api/experiments/15_measurements.ipynb #013c8905
 SCORED = 4 # responses a question from which the divergence is estimated

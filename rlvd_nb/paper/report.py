@@ -10,7 +10,7 @@ __all__ = ['TYPES', 'PACKAGES', 'CHECKS', 'SHAPE', 'app', 'cache', 'command', 'P
            'checked', 'check_python', 'check_gpu', 'check_engines', 'check_places', 'doctor', 'say_doctor', 'Once',
            'show_version', 'help_alone', 'options', 'parse_parameters', 'say', 'paper', 'section', 'readable_size',
            'by_kind', 'one_by_one', 'cache_ls', 'cache_rm', 'doctor_command', 'grade', 'passk', 'sample', 'quality',
-           'compare', 'usage', 'one_line_errors', 'main']
+           'compare', 'parse_numbers', 'record_command', 'usage', 'one_line_errors', 'main']
 
 # %% ../../nbs/api/paper/12_report.ipynb #a39b3d87
 import os, platform, re, shlex, shutil, sys, textwrap
@@ -618,6 +618,35 @@ def compare(
     found = compare_files(a, b, out, force=force, common=common, format=format, task=task, metric=metric)
     for table in ("models", "differences"): typer.echo(as_table(found[table]).to_string(index=False) + "\n")
     say([*found["said"], f"the comparison is in {out}"])
+
+# %% ../../nbs/api/paper/12_report.ipynb #4a4ddebb
+def parse_numbers(
+    text: str, # such as "0-11" or "0,3,5-7"
+) -> list[int]:
+    "Replicate numbers; anything else is refused."
+    found = []
+    for part in text.split(","):
+        first, sign, last = part.strip().partition("-")
+        if not first.isdigit() or (sign and not last.isdigit()):
+            raise UserError(f"--replicates takes numbers such as 0-11 or 0,3,5, not {text!r}")
+        if sign and int(last) < int(first): raise UserError(f"--replicates {part.strip()} ends before it begins")
+        found += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(found))
+
+@command("record")
+def record_command(
+    name: Annotated[Optional[str], typer.Argument(help="frontier or record; both if not given.")] = None,
+    replicates: Annotated[str, typer.Option(help="Their numbers, such as 0-11 or 3,5.")] = "0-11",
+    workers: Annotated[int, typer.Option(help="Processes of one thread each; 0 works in this one.")] = 0,
+):
+    """Measure replicates of the record, as far as figures/evidence/ lacks them.
+
+    Interrupted, the same command goes on where it was. Example: rlvd record frontier --replicates 0-2"""
+    from rlvd_nb.experiments.record import RECORDED, record_replicates
+    numbers = parse_numbers(replicates)
+    for each in [name] if name else RECORDED:
+        found = record_replicates(each, numbers, workers)
+        say([f"{each}: {len(found)} replicates of {len(found[0].models)} models each"])
 
 # %% ../../nbs/api/paper/12_report.ipynb #f243a149
 UsageError = typer.BadParameter.__base__ # typer's own class for an unknown command or option, which it does not export
