@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNKNOWN', 'SAMPLED', 'EXACT', 'PRECISION', 'FORMAT', 'SCORED', 'Measurements', 'write_measurements',
-           'read_measurements', 'difference', 'divergence', 'exact_numbers', 'measure_model', 'evidence_key',
-           'models_of', 'begin', 'measure_arm', 'measure_replicate', 'measured']
+           'read_measurements', 'difference', 'divergence', 'measure_model', 'evidence_key', 'models_of', 'begin',
+           'measure_arm', 'measure_replicate', 'measured']
 
 # %% ../../nbs/api/experiments/15_measurements.ipynb #1be4e38c
 import json, zipfile
@@ -128,17 +128,6 @@ def divergence(
     return float((own - before).mean())
 
 # %% ../../nbs/api/experiments/15_measurements.ipynb #c6679419
-def exact_numbers(
-    run: Run,      # its task, temperature
-    name: str,     # of the model in the report
-    model: Model,  # who is asked the test questions
-) -> pd.DataFrame:
-    "Exact numbers of the test questions that can be answered from what the text says; nan for the others."
-    questions = run.questions("test")
-    able = [question for question in questions if question.info.get("kind") != UNKNOWN]
-    found = exact_responses(run, name, model, able, "test").set_axis([question.id for question in able])
-    return found.reindex([question.id for question in questions])
-
 def measure_model(
     run: Run,      # its task, samples a question, temperature
     name: str,     # of the model in the report
@@ -147,7 +136,7 @@ def measure_model(
 ) -> tuple[dict[str, np.ndarray], float]:
     "Every measure of EXACT and SAMPLED [1, N], and the divergence from the base model."
     rows, questions = sample_rows(run, name, model, "test"), run.questions("test")
-    answers, exact = tabulate(rows, questions), exact_numbers(run, name, model)
+    answers, exact = tabulate(rows, questions), exact_responses(run, name, model, questions, "test")
     seen = surface(rows, reflection_words(run.task))
     mean = lambda measure: question_means(seen, measure, None).reindex([q.id for q in questions])
     found = dict(
