@@ -86,6 +86,7 @@ class Claim:
     pairs: Callable        # evidence -> [(before [N], after [N]), ...]
     published: tuple = ()  # chains of keys of published values
     reanalysis: str = ""   # name of the published numbers' re-analysis
+    primary: bool = False  # the one claim of its family that was named beforehand and is tested by itself, without Holm
 
 # %% ../../nbs/api/paper/06_judge.ipynb #689a81c1
 def margins(
@@ -270,11 +271,14 @@ def ledger(
     found = findings(evidence, claims, seed)
     adjusted, family = {}, {}
     for section in dict.fromkeys(claim.needs for claim in claims):
-        names = [claim.id for claim in claims if claim.needs == section and claim.id in found]
+        there = [claim for claim in claims if claim.needs == section and claim.id in found]
+        adjusted |= {claim.id: found[claim.id].p for claim in there if claim.primary}
+        names = [claim.id for claim in there if not claim.primary]
         if names: adjusted |= zip(names, holm([found[name].p for name in names]))
         family[section] = sum(not np.isnan(found[name].p) for name in names)
     return pd.DataFrame([
-        _row(claim, found.get(claim.id), adjusted.get(claim.id, np.nan), family[claim.needs]) for claim in claims
+        _row(claim, found.get(claim.id), adjusted.get(claim.id, np.nan), 1 if claim.primary else family[claim.needs])
+        for claim in claims
     ])
 
 # %% ../../nbs/api/paper/06_judge.ipynb #1cb02bd9
