@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HARD', 'RARE', 'KS', 'BANDS', 'LEAST', 'ROOM', 'question_groups', 'model_row', 'replicate_table', 'over_replicates',
-           'gates', 'check_gates']
+           'two_measures', 'replicate_points', 'capability_curves', 'transition_shares', 'gates', 'check_gates']
 
 # %% ../../nbs/api/experiments/16_capability.ipynb #37e8ebe6
 from collections.abc import Callable, Sequence
@@ -14,7 +14,8 @@ import pandas as pd
 
 from ..core.errors import UserError
 from ..stats.comparison import seed_effect
-from ..stats.exact import exact_pass_at_k
+from ..stats.estimators import Band
+from ..stats.exact import KS as EXACT_KS, exact_curve, exact_pass_at_k, exact_transitions
 from .measurements import EXACT, SAMPLED, UNKNOWN, Measurements
 
 # %% ../../nbs/api/experiments/16_capability.ipynb #a759e28f
@@ -53,7 +54,7 @@ def model_row(
     reached = lambda k, group: _mean(exact_pass_at_k(p[groups[group]], k))
     row = {"accuracy": sampled("right", "all"), "valid": _mean(np.exp(p[groups["answerable"]]))}
     row |= {f"pass@{k}": reached(k, "answerable") for k in KS}
-    row |= {f"{name}: pass@256": reached(256, name) for name in groups if name.startswith("hard")}
+    row |= {f"{name}: pass@256": reached(256, name) for name in groups if name != "answerable"}
     row |= {"hard that rise": _mean(p[hard] > before[hard]), "guesses": sampled("right", "unanswerable")}
     return row | {name: sampled(name, "all") for name in ("tokens", "keywords")}
 
@@ -94,6 +95,62 @@ def _interval(values: np.ndarray) -> dict:
     if len(values) < 2: return dict(value=value, low=np.nan, high=np.nan, p=np.nan, replicates=len(values))
     found = seed_effect(values)
     return dict(value=value, low=found.low, high=found.high, p=found.p, replicates=len(values))
+
+# %% ../../nbs/api/experiments/16_capability.ipynb #d78f51a7
+def two_measures(
+    table: pd.DataFrame, # as `over_replicates` gives it, by arm and step
+    x: str,              # a measure
+    y: str,              # another
+    scale: float = 100,  # of both; 100 for points
+) -> pd.DataFrame:
+    "A row a model: arm, step, x, x_low, x_high, y, y_low, y_high; a measure that is not there is refused."
+    sides = []
+    for name, measure in (("x", x), ("y", y)):
+        if not (table["measure"] == measure).any(): raise UserError(f"no model has the measure {measure!r}")
+        side = table[table["measure"] == measure].set_index(["arm", "step"])[["value", "low", "high"]] * scale
+        sides.append(side.set_axis([name, f"{name}_low", f"{name}_high"], axis=1))
+    return sides[0].join(sides[1]).reset_index()
+
+def replicate_points(
+    tables: Sequence[pd.DataFrame], # one a replicate, as `replicate_table` gives them
+    x: str,                         # a measure
+    y: str,                         # another
+    against: str = "base",          # the arm that is taken off
+    scale: float = 100,             # of both; 100 for points
+) -> pd.DataFrame:
+    "A row a model and replicate: arm, x, y, both less the other arm's in the same replicate."
+    each = [table.set_index("arm")[[x, y]] for table in tables]
+    less = [scale * (one - one.loc[against]) for one in each]
+    return pd.concat(less).set_axis(["x", "y"], axis=1).reset_index()
+
+# %% ../../nbs/api/experiments/16_capability.ipynb #e22ce424
+def capability_curves(
+    found: Sequence[Measurements], # one a replicate
+    arms: Sequence[str],           # whose curves
+    group: str = "answerable",     # a name in `question_groups`
+) -> dict[str, Band]:
+    "Exact pass@k by arm: mean over replicates, with its 95 % t interval at each k."
+    if len(found) < 2: raise UserError(f"a band over replicates needs at least 2 of them, not {len(found)}")
+    inside = [question_groups(each)[group] for each in found]
+    asked = sum(int(mask.sum()) for mask in inside)
+    curves = {}
+    for arm in arms:
+        each = [exact_curve(one.of(arm, "log_valid")[mask]).mean(0) for one, mask in zip(found, inside)]
+        found_at = [_interval(np.array(at)) for at in zip(*each)]
+        value, low, high = (np.array([at[end] for at in found_at]) for end in ("value", "low", "high"))
+        curves[arm] = Band(np.array(EXACT_KS), value, np.clip(low, 0, 1), np.clip(high, 0, 1), asked)
+    return curves
+
+def transition_shares(
+    found: Sequence[Measurements], # one a replicate
+    arm: str,                      # the model after
+    base: str = "base",            # the model before
+) -> pd.DataFrame:
+    "Share of the answerable questions of each band of the base model in each band after, over all replicates."
+    inside = [question_groups(each, base)["answerable"] for each in found]
+    counts = sum(exact_transitions(*(each.of(name, "log_valid")[mask] for name in (base, arm)))
+                 for each, mask in zip(found, inside))
+    return counts.div(counts.sum(1).replace(0, np.nan), axis=0).assign(questions=counts.sum(1)).reset_index()
 
 # %% ../../nbs/api/experiments/16_capability.ipynb #89cb8a33
 BANDS = {

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RLVR', 'POOLED', 'UNSOLVED', 'RECORDED', 'student_name', 'learn_at', 'record', 'check_recorded', 'recorded',
-           'record_replicates', 'read_record']
+           'record_replicates', 'read_record', 'stand_of']
 
 # %% ../../nbs/api/experiments/18_record.ipynb #e03862c0
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from ..core.paths import evidence_dir
+from ..core.seeds import digest
 from ..models.checkpoints import Model
 from ..training.rlvr import PASS_AT_K
 from .run import Run, begin_run
@@ -106,3 +107,10 @@ def read_record(
             raise UserError(f"{path} and {files[0]} are of two protocols: {where}")
     most = max(len(each.models) for each in found.values())
     return {number: each for number, each in found.items() if len(each.models) == most}
+
+def stand_of(
+    found: dict[int, Measurements], # as `read_record` gives it
+) -> str:
+    "Which replicates there are, and a digest of what was measured."
+    models = digest([each.models.to_dict("list") for each in found.values()])
+    return f"replicates {', '.join(map(str, found))}, {models}"

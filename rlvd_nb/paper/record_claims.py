@@ -157,5 +157,8 @@ RECORD_CLAIMS = RLVR_CLAIMS + RESPONSE_CLAIMS + DISTILLATION_CLAIMS + CONTROL_CL
 def record_ledger(
     found: Sequence[Measurements], # one a replicate
 ) -> pd.DataFrame:
-    "Every claim, judged over the replicates; columns as those of `paper.judge.ledger`, seeds being replicates."
-    return ledger({claim.needs: list(found) for claim in RECORD_CLAIMS}, RECORD_CLAIMS)
+    """Every claim, judged over the replicates; columns as those of `paper.judge.ledger`.
+
+    Its seeds are replicates here, and low and high are ends of the interval over them."""
+    table = ledger({claim.needs: list(found) for claim in RECORD_CLAIMS}, RECORD_CLAIMS)
+    return table.assign(low=table["seed_low"], high=table["seed_high"])
