@@ -448,6 +448,7 @@ def change_arrows(
     seeds: pd.DataFrame,  # a row an arm and training seed: arm, x, y
     xlabel: str,          # what changes along x, with its unit
     ylabel: str,          # what changes along y
+    each: str = "training seed", # what a faint point is one of
 ):
     "An arrow an arm from the base model (0, 0), both intervals as a cross, each training seed as a faint point."
     if (table := _rows(table, *ENDS, "arm")).empty: return nothing_to_draw("no arm was trained")
@@ -460,7 +461,7 @@ def change_arrows(
         if row.arm in names: axis.plot(row.x, row.y, markersize=3, alpha=.4, **look(row.arm, names))
     axis.plot(0, 0, markersize=7, **look("base"))
     axis.set(xlabel=xlabel, ylabel=ylabel)
-    faint = Line2D([], [], linestyle="none", markersize=3, alpha=.4, color=INK, marker="o", label="one training seed")
+    faint = Line2D([], [], linestyle="none", markersize=3, alpha=.4, color=INK, marker="o", label=f"one {each}")
     _legend(figure, [*_handles(["base", *names]), faint])
     return figure
 
