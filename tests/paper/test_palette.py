@@ -53,7 +53,7 @@ def test_shades_and_gains_are_told_apart():
 
 def test_one_name_one_look():
     assert len(LOOKS) == sum(len(each) for each in (
-        MODELS, STARTS, PATTERNS, palette.GRADES, palette.DOMAINS, palette.SPLITS, VERDICTS))
+        MODELS, palette.CONTROLS, STARTS, PATTERNS, palette.GRADES, palette.DOMAINS, palette.SPLITS, VERDICTS))
     for name in LOOKS: assert look(name) == look(name, [*LOOKS, "another"])
 
 
