@@ -11,6 +11,7 @@ import argparse, time
 import numpy as np
 import pandas as pd
 
+from rlvd_nb.paper import judge as j
 from rlvd_nb.stats import comparison as c, estimators as e
 
 N, SAMPLES = 500, 256    # questions and samples a question, as in the papers
@@ -145,9 +146,24 @@ def training_seeds(rng, seed):
             yield f"two_way_bootstrap, {seeds} seeds, {name}", inside(two.low, two.high, 0)
 
 
+def verdicts(rng, seed):
+    """Claims judged over replicates: with the true effect at the threshold a verdict is wrong, whichever it is; and
+    how often a claim is supported whose true effect lies one standard deviation of replicates inside its side."""
+    for direction, threshold, inward in (("above", 0., 1), ("below", 2., -1), ("within", 2., -2)):
+        claim = j.Claim(*[""] * 6, "sign flip", direction, threshold, "", "", None)
+        for replicates in (3, 12):
+            for name, truth in (("reject, effect at the threshold", threshold), ("power", threshold + inward)):
+                effects = [j.ClaimEffect(value, *[np.nan] * 4) for value in rng.normal(truth, 1, replicates)]
+                found = j.combine(claim, effects)
+                told = j.judge(claim, *found.decides, found.p)
+                wanted = told == "supported" if name == "power" else told != "inconclusive"
+                yield f"{name}, {direction}, {replicates} replicates", wanted
+
+
 STUDIES = {
     f.__name__: f
-    for f in (proportions, means, bands, pairs, nulls, no_impossible_questions, support, extrapolation, training_seeds)
+    for f in (proportions, means, bands, pairs, nulls, no_impossible_questions, support, extrapolation, training_seeds,
+              verdicts)
 }
 
 
