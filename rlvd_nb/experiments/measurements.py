@@ -18,7 +18,6 @@ import pandas as pd
 
 from ..core.artifacts import replacing
 from ..core.errors import UserError
-from ..core.seeds import digest
 from ..models.checkpoints import Model
 from ..models.scoring import logprobs
 from ..responses.arrays import tabulate
@@ -92,21 +91,21 @@ def read_measurements(
         ) from error
     if about.get("format") != FORMAT:
         raise UserError(f"{path} has format {about.get('format')}, this version reads {FORMAT}")
-    if protocol and digest(about["protocol"]) != digest(protocol):
-        where = difference(about["protocol"], protocol)
+    if where := difference(about["protocol"], json.loads(json.dumps(protocol or about["protocol"]))):
         raise UserError(f"{path} was made by another protocol: {where}; make it again")
     return Measurements(about["protocol"], pd.DataFrame(about["questions"]), pd.DataFrame(about["models"]), values)
 
 def difference(
-    there: dict,  # one protocol
+    there: dict,  # a protocol by which something was made
     wanted: dict, # another
     name: str = "", # of the part that is compared
 ) -> str:
     "The first place where two protocols differ, and what each has there; empty where they are the same."
-    for key in dict.fromkeys([*there, *wanted]):
-        a, b, where = there.get(key), wanted.get(key), f"{name}{key}"
-        if isinstance(a, dict) and isinstance(b, dict) and a != b: return difference(a, b, f"{where}.")
-        if a != b: return f"{where} is {a}, not {b}"
+    for key, a in there.items():
+        b, where = wanted.get(key), f"{name}{key}"
+        if isinstance(a, dict) and isinstance(b, dict): found = difference(a, b, f"{where}.")
+        else: found = f"{where} is {a}, not {b}" if a != b else ""
+        if found: return found
     return ""
 
 # %% ../../nbs/api/experiments/15_measurements.ipynb #013c8905

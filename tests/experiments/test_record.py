@@ -1,0 +1,41 @@
+"""The evidence that is committed is whole, small, of the protocol that the settings say, and agrees with samples."""
+import pytest
+
+from rlvd_nb.core.paths import evidence_dir
+from rlvd_nb.experiments.capability import replicate_table
+from rlvd_nb.experiments.measurements import evidence_key, read_measurements
+from rlvd_nb.experiments.record import RECORDED, read_record, recorded
+
+FILES = [path for name in RECORDED for path in sorted(evidence_dir(name).glob("*.npz"))]
+
+
+def test_there_is_evidence_of_both_experiments():
+    assert {path.parent.name for path in FILES} == set(RECORDED)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_each_file_is_small_and_could_go_on(path):
+    "Whoever runs the command again goes on with this file: its protocol is the one that the settings say."
+    assert path.stat().st_size <= 200_000
+    found = read_measurements(path, evidence_key(recorded(path.parent.name), int(path.stem)))
+    assert found.models["arm"].iloc[0] == "base"
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_replicates_share_no_question(name):
+    asked = [set(found.questions["id"]) for found in read_record(name).values()]
+    assert all(a.isdisjoint(b) for i, a in enumerate(asked) for b in asked[:i])
+
+
+def test_both_experiments_begin_with_the_same_base_models():
+    frontier, record = read_record("frontier"), read_record("record")
+    for number in set(frontier) & set(record):
+        both = [found.models.set_index("arm").loc["base", "fingerprint"] for found in (frontier[number], record[number])]
+        assert both[0] == both[1]
+
+
+def test_exact_numbers_agree_with_samples():
+    "Over hundreds of questions the sampled share of valid responses is the exact one."
+    for found in read_record("record").values():
+        table = replicate_table(found)
+        assert (abs(table["valid"] - found.values["valid"][:, found.questions["kind"] != "unknown"].mean(1)) < .01).all()
