@@ -635,7 +635,9 @@ def parse_numbers(
 
 @command("record")
 def record_command(
-    name: Annotated[Optional[str], typer.Argument(help="frontier or record; both if not given.")] = None,
+    name: Annotated[Optional[str], typer.Argument(
+        help="One of its experiments, such as record or frontier; all if not given."
+    )] = None,
     replicates: Annotated[str, typer.Option(help="Their numbers, such as 0-11 or 3,5.")] = "0-11",
     workers: Annotated[int, typer.Option(help="Processes of one thread each; 0 works in this one.")] = 0,
 ):
