@@ -104,9 +104,9 @@ def indicators() -> str:
                   for name in dict.fromkeys(found["indicator"]) if all((name, gain) in cell.index for gain in gains)])
 
 
-def ledger() -> str:
-    "Every claim with its verdict."
-    found = read("claims")
+def ledger(name: str = "claims") -> str:
+    "Every claim of a table with its verdict."
+    found = read(name)
     unit = lambda row: (
         f"{points(row['value'], row['low'], row['high'])} {row['unit']}" if row["value"] == row["value"] else ""
     )
@@ -115,7 +115,25 @@ def ledger() -> str:
                    "verdict": row["verdict"]} for _, row in found.iterrows()])
 
 
+def record_arms() -> str:
+    "What each arm of the record does to accuracy and exact capability, over worlds."
+    moved = read("record_changes")
+    cell = moved.set_index(["arm", "measure"])
+    shown = {"accuracy": "accuracy", "pass@256": "pass@256, answerable", "hard: pass@256": "pass@256, hard",
+             "all: pass@256": "pass@256, all"}
+    return table([{
+        f"{moved['replicates'].max()} worlds, points": arm,
+        **{name: change(cell.loc[(arm, measure)], 100, "value") for measure, name in shown.items()},
+    } for arm in dict.fromkeys(moved["arm"])])
+
+
+def record_ledger() -> str:
+    "The claims by exact capability, with their verdicts."
+    return ledger("record_claims")
+
+
 RESULTS = [
+    ("The record: exact capability over worlds (section 11)", record_arms, record_ledger),
     ("RLVR (section 03)", rlvr, hardest), ("Ways of training, one base model (section 05)", arms),
     ("New knowledge, by pattern of the lessons (section 07)", doses),
     ("The same in three worlds (recorded on another machine by the profile `lab-full`)", worlds),

@@ -127,7 +127,7 @@ def read_record(
     folder = folder or evidence_dir(name)
     files = sorted(folder.glob("*.npz"), key=lambda path: int(path.stem))
     found = {int(path.stem): read_measurements(path) for path in files}
-    if not found: raise UserError(f"{folder} has no evidence; make it with: rlvd record {name}")
+    if not found: raise UserError(f"{folder} has no evidence; make it with: rlvd evidence {name}")
     first = next(iter(found.values())).protocol
     for path, each in zip(files, found.values()):
         if where := difference(first | dict(replicates=0), each.protocol | dict(replicates=0)):

@@ -10,7 +10,7 @@ __all__ = ['TYPES', 'PACKAGES', 'CHECKS', 'SHAPE', 'app', 'cache', 'command', 'P
            'checked', 'check_python', 'check_gpu', 'check_engines', 'check_places', 'doctor', 'say_doctor', 'Once',
            'show_version', 'help_alone', 'options', 'parse_parameters', 'say', 'paper', 'section', 'readable_size',
            'by_kind', 'one_by_one', 'cache_ls', 'cache_rm', 'doctor_command', 'grade', 'passk', 'sample', 'quality',
-           'compare', 'parse_numbers', 'record_command', 'usage', 'one_line_errors', 'main']
+           'compare', 'parse_numbers', 'evidence_command', 'usage', 'one_line_errors', 'main']
 
 # %% ../../nbs/api/paper/12_report.ipynb #a39b3d87
 import os, platform, re, shlex, shutil, sys, textwrap
@@ -633,8 +633,8 @@ def parse_numbers(
         found += range(int(first), int(last or first) + 1)
     return list(dict.fromkeys(found))
 
-@command("record")
-def record_command(
+@command("evidence")
+def evidence_command(
     name: Annotated[Optional[str], typer.Argument(
         help="One of its experiments, such as record or frontier; all if not given."
     )] = None,
@@ -643,7 +643,7 @@ def record_command(
 ):
     """Measure replicates of the record, as far as figures/evidence/ lacks them.
 
-    Interrupted, the same command goes on where it was. Example: rlvd record frontier --replicates 0-2"""
+    Interrupted, the same command goes on where it was. Example: rlvd evidence frontier --replicates 0-2"""
     from rlvd_nb.experiments.record import RECORDED, record_replicates
     numbers = parse_numbers(replicates)
     for each in [name] if name else RECORDED:
