@@ -146,41 +146,43 @@ def results() -> str:
     parts = [f"## {title}\n\n" + "\n\n".join(make() for make in makers) for title, *makers in RESULTS]
     head = (
         "# Results\n\nThe tables of the recorded lab run, written by `tools/results.py` from the files in `figures/`;"
-        " nothing here is typed by hand.\nIntervals are 95 %, over questions and training seeds; [how to read these"
-        " numbers](nbs/how_to_read_these_numbers.ipynb). They come from one\nworld, one base model a section and one"
-        " learning rate: [what they can and cannot tell](README.md#what-it-can-and-cannot-tell)."
+        " nothing here is typed by hand.\nIntervals are 95 %, over worlds in section 11, over questions and training"
+        " seeds elsewhere; [how to read these\nnumbers](nbs/how_to_read_these_numbers.ipynb). Sections 03 to 09 come from one"
+        " world, one base model a section and one\nlearning rate: [what they can and cannot"
+        " tell](README.md#what-it-can-and-cannot-tell)."
     )
     return "\n\n".join([head, *parts]) + "\n"
 
 
 def findings() -> str:
     "Three findings in plain sentences, each with its numbers, for the README."
-    rl = read("rlvr_differences").query("split == 'test'").set_index("measure")
-    tried = read("knowledge_exploration")
-    tried = tried[tried["questions_trained"] == tried["questions_trained"].iloc[0]].set_index(["questions", "measure"])
-    capability = next(name for name in rl.index if name.startswith("pass@"))
-    sets = read("quality_sets").set_index("set")
-    gain = lambda name: points(*sets.loc[name, ["accuracy", "accuracy low", "accuracy high"]])
-    lessons = read("knowledge_confirmatory").query("measure == @capability").set_index("effect")
-    lost, kept = (change(tried.loc[(group, capability)]) for group in ("needs missing facts", "needs none"))
-    long, trained = gain("base, long"), gain("RL")
-    chain, bare = (change(lessons.loc[f"{pattern}: slope in dose"]) for pattern in ("step", "direct"))
+    moved, claims = read("record_changes").set_index(["arm", "measure"]), read("record_claims").set_index("id")
+    along = read("record_frontier")
+    last = along[along["step"] == along["step"].max()].set_index(["arm", "measure"])
+    worlds, arms = moved["replicates"].max(), list(dict.fromkeys(last.index.get_level_values("arm")))
+    by = lambda arm, measure, table=moved: change(table.loc[(arm, measure)], 100, "value")
+    cool = next(arm for arm, _ in moved.index if arm.startswith("base, temperature"))
+    primary = claims.loc["A.0"]
+    rates = "; ".join(
+        f"{arm.removeprefix('RLVR at ')}: {by(arm, 'accuracy', last)} and {by(arm, 'pass@256', last)}" for arm in arms
+    )
     lines = [
         (
-            "**RLVR answers more often rightly, not more questions.** At this learning rate it moves accuracy by"
-            f" {change(rl.loc['accuracy'], 100, 'difference')} points and {capability} by"
-            f" {change(rl.loc[capability], 100, 'difference')}. Part of that is luck: trained for fifty steps,"
-            f" {capability} changes by {lost} on questions that need a fact the model was never told, where a right"
-            f" answer is a guess, and by {kept} on those it could know."
+            "**RLVR, at the learning rate that training reward chooses, moves accuracy by"
+            f" {by('RLVR', 'accuracy')} points and exact pass@256 on answerable questions by"
+            f" {by('RLVR', 'pass@256')}** ({worlds} worlds). On the hard ones, where the base model gives a valid response less than once in 256 tries, pass@256 moves by"
+            f" {by('RLVR', 'hard: pass@256')}. Mere sharpening, the {cool.replace(', ', ' at ')}, moves accuracy by"
+            f" {by(cool, 'accuracy')} and pass@256 by {by(cool, 'pass@256')}."
         ),
         (
-            "**Most of the accuracy is a way of answering.** A student of the base model's own longest right responses"
-            f" gains {long} points of accuracy, a student of the RL model's responses {trained}."
+            f"**How fast and how far decides.** After {along['step'].max()} steps, by learning rate, accuracy and"
+            f" pass@256 have moved by {rates} points ({along['replicates'].max()} worlds)."
         ),
         (
-            f"**Facts need a chain.** Lessons that state all missing facts step by step add {chain} points of"
-            f" {capability}, the same facts in bare answers {bare}; those answers never state a fact alone, so part of"
-            " this is built in."
+            f"**New knowledge less RLVR: {points(primary['value'], primary['low'], primary['high'])} points of exact"
+            f" pass@256 on all questions** (p {p_value(primary['p'])}, the primary claim, {primary['verdict']}); the"
+            f" students move it by {by('new knowledge at 4e-4', 'all: pass@256')} (new knowledge) and"
+            f" {by('reasoning only at 4e-4', 'all: pass@256')} (reasoning only), RLVR by {by('RLVR', 'all: pass@256')}."
         ),
     ]
     return "\n".join([BEGIN, *(f"{i}. {line}" for i, line in enumerate(lines, 1)), END])
