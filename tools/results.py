@@ -147,8 +147,8 @@ def results() -> str:
     head = (
         "# Results\n\nThe tables of the recorded lab run, written by `tools/results.py` from the files in `figures/`;"
         " nothing here is typed by hand.\nIntervals are 95 %, over worlds in section 11, over questions and training"
-        " seeds elsewhere; [how to read these\nnumbers](nbs/how_to_read_these_numbers.ipynb). Sections 03 to 09 come from one"
-        " world, one base model a section and one\nlearning rate: [what they can and cannot"
+        " seeds elsewhere; [how to read these\nnumbers](nbs/how_to_read_these_numbers.ipynb). Sections 03 to 09 come from"
+        " one world, one base model a section and one\nlearning rate: [what they can and cannot"
         " tell](README.md#what-it-can-and-cannot-tell)."
     )
     return "\n\n".join([head, *parts]) + "\n"
@@ -170,7 +170,8 @@ def findings() -> str:
         (
             "**RLVR, at the learning rate that training reward chooses, moves accuracy by"
             f" {by('RLVR', 'accuracy')} points and exact pass@256 on answerable questions by"
-            f" {by('RLVR', 'pass@256')}** ({worlds} worlds). On the hard ones, where the base model gives a valid response less than once in 256 tries, pass@256 moves by"
+            f" {by('RLVR', 'pass@256')}** ({worlds} worlds). On the hard ones, where the base model gives a"
+            " valid response less than once in 256 tries, pass@256 moves by"
             f" {by('RLVR', 'hard: pass@256')}. Mere sharpening, the {cool.replace(', ', ' at ')}, moves accuracy by"
             f" {by(cool, 'accuracy')} and pass@256 by {by(cool, 'pass@256')}."
         ),
