@@ -147,8 +147,8 @@ def results() -> str:
     head = (
         "# Results\n\nThe tables of the recorded lab run, written by `tools/results.py` from the files in `figures/`;"
         " nothing here is typed by hand.\nIntervals are 95 %, over worlds in section 11, over questions and training"
-        " seeds elsewhere; [how to read these\nnumbers](nbs/how_to_read_these_numbers.ipynb). Sections 03 to 09 come from"
-        " one world, one base model a section and one\nlearning rate: [what they can and cannot"
+        " seeds elsewhere; [how to read these\nnumbers](nbs/how_to_read_these_numbers.ipynb). Sections 03 to 09 come"
+        " from one world, one base model a section and one\nlearning rate: [what they can and cannot"
         " tell](README.md#what-it-can-and-cannot-tell)."
     )
     return "\n\n".join([head, *parts]) + "\n"

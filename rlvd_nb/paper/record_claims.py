@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TEACHER_RATE', 'REASONING', 'KNOWLEDGE', 'WITHIN', 'CAPABILITY', 'ALL', 'RLVR_CLAIMS', 'RESPONSE_CLAIMS',
            'DISTILLATION_CLAIMS', 'CONTROL_CLAIMS', 'RECORD_CLAIMS', 'capabilities', 'chances', 'accuracies',
-           'unreached', 'between', 'record_ledger']
+           'unreached', 'between', 'record_ledger', 'say_frontier']
 
 # %% ../../nbs/api/paper/13_record_claims.ipynb #e1422065
 from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ from ..experiments.measurements import Measurements
 from ..experiments.record import POOLED, RLVR, UNSOLVED, student_name
 from .claims import DIRECTION, MATTERS, TENTH
 from .judge import Claim, ledger
+from .sentences import minus
 
 # %% ../../nbs/api/paper/13_record_claims.ipynb #236f9067
 TEACHER_RATE = 4e-4 # of the students that the claims are about; the other rate stands in the tables
@@ -162,3 +163,20 @@ def record_ledger(
     Its seeds are replicates here, and low and high are ends of the interval over them."""
     table = ledger({claim.needs: list(found) for claim in RECORD_CLAIMS}, RECORD_CLAIMS)
     return table.assign(low=table["seed_low"], high=table["seed_high"])
+
+# %% ../../nbs/api/paper/13_record_claims.ipynb #75ebc50a
+def _at(row) -> str:
+    return minus(f"{100 * row.value:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]")
+
+def say_frontier(
+    table: pd.DataFrame, # of the frontier, as `over_replicates` gives it against the base model
+    measure: str,        # of capability, such as "pass@256"
+    words: str,          # what that is, for readers
+) -> list[str]:
+    "A sentence a learning rate: the step with the highest capability, and the last step, against the base model."
+    said, trained = [], table[(table["measure"] == measure) & (table["step"] > 0)]
+    for arm, rows in trained.groupby("arm", sort=False):
+        best, last = rows.loc[rows["value"].idxmax()], rows.loc[rows["step"].idxmax()]
+        ends = "and that is its last" if best.step == last.step else f"at step {last.step} it has moved by {_at(last)}"
+        said.append(f"{arm}: {words} is highest at step {best.step}, {_at(best)} points from the base model; {ends}.")
+    return said
