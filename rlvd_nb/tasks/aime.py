@@ -45,7 +45,7 @@ def make_question(
 # %% ../../nbs/api/tasks/15_aime.ipynb #e196faab
 class Aime(LastBoxed):
     "AIME problems of some years, judged by the last boxed answer; a test set and nothing else."
-    name, version = "aime", "2"
+    name, version = "aime", "3"
 
     def __init__(
         self,

@@ -51,7 +51,7 @@ def training_questions(
 # %% ../../nbs/api/tasks/14_math.ipynb #74ee9912
 class Math(LastBoxed):
     "MATH's training problems to learn from and MATH-500 to be judged by, by the last boxed answer."
-    name, version = "math", "2"
+    name, version = "math", "3"
 
     def __init__(
         self,

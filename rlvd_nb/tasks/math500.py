@@ -41,7 +41,7 @@ def make_question(
 # %% ../../nbs/api/tasks/13_math500.ipynb #f9226314
 class Math500(LastBoxed):
     "MATH-500, judged by the last boxed answer."
-    name, version = "math500", "2"
+    name, version = "math500", "3"
 
     def __init__(
         self,

@@ -7,9 +7,9 @@ from hypothesis import given, settings, strategies as st
 from conftest import DATA, ROOT
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.base import ERROR, RIGHT, UNPARSED, WRONG, check_disjoint, load_task
-from rlvd_nb.tasks.grading import check_golds, grade_pairs, verdict_counts
+from rlvd_nb.tasks.grading import check_golds, grade_pairs, run_ons, verdict_counts
 from rlvd_nb.tasks.humaneval_plus import (
-    LONGEST, TRAIN, HumanEvalPlus, blocks, defines, load_rows, parts, program, split_of,
+    LONGEST, TRAIN, HumanEvalPlus, blocks, code_end, defines, load_rows, parts, program, split_of,
 )
 from rlvd_nb.tasks import humaneval_plus
 
@@ -145,6 +145,62 @@ def test_parts():
 def test_no_program_is_found(number): assert program(PROBLEM, "add", HOLDS_NONE[number]) is None
 
 
+BAD = "def add(xs): return 0"
+NEXT = "\n\nQuestion: And now?\n"
+MORE = [BLOCK.format(BAD), BAD, "    return 0\n", "Nothing.", f"{BAD}\n```", f"```python\n{BAD}"]
+MARKS = ["<|im_end|>", "<|im_end|>\n", "<|endoftext|>", "</s>\n", "<end_of_turn>\n<start_of_turn>user\n"]
+OWN = {  # what is a part of the response, whatever it looks like
+    "a comment": BLOCK.format(f"{BAD}\n# Problem 2: negatives\n{GOOD}"),
+    "a heading of its own": f"Problem 1: sums.\nQuestion: how?\n{BLOCK.format(GOOD)}",
+    "a helper first": BLOCK.format("def sub(xs): return 0") + "\n\n## Problem 2\n" + BLOCK.format(GOOD),
+    "in a docstring": BLOCK.format(f'{BAD}\ndef add(xs):\n    """\nQuestion: what?\n"""\n    return sum(xs)'),
+    "a variable": "    t = 0\n    Q: int = 1\n    return sum(xs)\n",
+    "thoughts": f"<think>{BLOCK.format(BAD)}\nQuestion: right?\nNo.</think>\n{BLOCK.format(GOOD)}",
+    "its own turn": f"<|im_start|>assistant\n{BLOCK.format(GOOD)}",
+}
+
+
+def cut(text): return text[:code_end(PROBLEM, "add", text)]
+
+
+def judged(text): return (program(PROBLEM, "add", cut(text)) or "").rstrip()
+
+
+@pytest.mark.parametrize("behind", [*MARKS, NEXT, "\n## Problem 2.\n", "\nUser: Thanks! And 0?\n"])
+def test_what_follows_the_end_changes_nothing(behind):
+    for text in (*HOLDS, *FENCED.values()):
+        if "#" in behind and parts(text)[-1][0] is not None: continue # a comment of the block that is open
+        for more in MORE: assert judged(text + behind + more) == judged(text) != ""
+    if behind in MARKS: assert not any(judged(f"The sum.{behind}{more}") for more in MORE)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_looks_like_the_end_and_is_none(name):
+    assert cut(OWN[name]) == OWN[name]
+    space = {}
+    exec(program(PROBLEM, "add", OWN[name]), space)
+    assert space["add"]([1, 2, 4]) == 7
+
+
+STRUNG = [BLOCK.format(GOOD), BAD, NEXT, "<|im_end|>", "so\n", "```python\n", "# Q1:\n"]
+
+
+@given(st.lists(st.sampled_from(STRUNG), max_size=7))
+def test_the_same_key_is_the_same_program(pieces):
+    text = "\n".join(pieces)
+    for other in (f"Well.\n{text}", f"{text}</s>{BAD}"):
+        if HumanEvalPlus.key(None, other) == HumanEvalPlus.key(None, text):
+            assert judged(other) == judged(text)
+
+
+def test_a_run_on_is_judged_as_what_was_asked(few):
+    question = few.all_questions[0]
+    texts = [BLOCK.format(GOOD) + NEXT + BLOCK.format(BAD), BLOCK.format(BAD) + NEXT + BLOCK.format(GOOD)]
+    grades = grade_pairs(few, [(question, text) for text in texts], workers=1)
+    assert [grade.verdict for grade in grades] == [RIGHT, WRONG]
+    assert run_ons(few, [(question, text) for text in (*texts, BLOCK.format(GOOD))]) == 2
+
+
 PIECES = [
     "```python\n", "```\n", "~~~ py\n", "  ```\n", "- ", "def add(xs):\n", "    return 1\n", "text\n", "(", "'''",
     "\\", "\0", "import x\n", "  ", "@", "\ud800",
@@ -161,14 +217,14 @@ def test_any_text_gives_a_program_that_defines_or_none(text):
 DEEP = [
     "(" * 40_000, "-" * 40_000 + "1", "x" + ".a" * 20_000, "[" * 150 + "]" * 150, "`" * 40_000, "```\n" * 10_000,
     "1+" * 20_000 + "1", "def add(xs):\n" + " " * 40_000, "- " * 20_000, "1" * 40_000 + "```",
-    "```" + "a" * 40_000 + " =",
+    "```" + "a" * 40_000 + " =", "Question: a\n" * 3_000, "Question: a\n" * 40_000,
 ]
 
 
 @pytest.mark.parametrize("text", DEEP, ids=range(len(DEEP)))
 def test_deep_text_does_not_end_the_process(text):
     begun = time.process_time()
-    found = program(PROBLEM, "add", text)
+    found = program(PROBLEM, "add", cut(text))
     assert (found is None or defines(found, "add")) and time.process_time() - begun < 5
 
 

@@ -99,6 +99,22 @@ KINDS = dict(
         ("(2,1)", [], ["[2,1]", "(1,2)", r"\{2,1\}", "[2,1)"]),
         ("[1,2]", [r"x\in[1,2]", r"1\le x\le 2"], ["(1,2)", "1,2", "[2,1]", "[1,2)"]),
         (r"(2,\infty)", ["x>2", r"(2, +\infty)", "2<x"], [r"[2,\infty)", r"x\ge 2", r"(-\infty,2)", "2"]),
+        (r"(-\infty,-2]\cup[3,\infty)",
+         [r"x\le-2 or x\ge3", r"x\le-2\text{ or }x\ge3", r"x \ge 3 \text{, or } x \le -2", r"x≤-2 ∨ x≥3",
+          r"-2\ge t\lor t\ge3",
+          r"\{x \mid x\le-2 \text{ or } x\ge3\}", r"x\le-2 \cup x\ge3", r"x\in(-\infty,-2]\text{ or }x\in[3,\infty)",
+          r"(-\infty,-2]\text{ or }[3,\infty)", r"x\le-\sqrt4\text{ or }x\ge\frac62", r"x<-2, or x=-2, or x\ge3"],
+         [r"x\le-2\text{ and }x\ge3", r"x<-2\text{ or }x\ge3", r"x\le-2\text{ or }x\ge4", r"x\le-2", r"x\ge3",
+          r"x^2-x\ge6",
+          r"(x+2)(x-3)\ge0", r"x\le-2\text{ or }y\ge3", r"-2\le x\le3", r"x\le-2\text{ or }2x\ge6", r"x\ne0"]),
+        (r"x\le-2\text{ or }x\ge3",
+         [r"(-\infty,-2]\cup[3,\infty)", r"x\ge3 or x\le-2", r"x\le-2,x\ge3", r"x\in(-\infty,-2]\cup[3,\infty)"],
+         [r"x\le-2\text{ and }x\ge3", r"x\le-2", r"(-\infty,-2)\cup(3,\infty)", r"x^2-x\ge6",
+          r"y\le-2\text{ or }y\ge3"]),
+        ("[1,5]", [r"x\ge1\text{ and }x\le5", r"1\le x\le5"], [r"x\ge1\text{ or }x\le5", r"x\ge1", r"|x-3|\le2"]),
+        ("1<x<5", [r"x>1\text{ and }x<5", "(1,5)"], [r"x>1\text{ or }x<5", "[1,5]"]),
+        (r"x\ne3", ["x<3 or x>3", r"(-\infty,3)\cup(3,\infty)"], ["x<3", r"x\le3 or x>3"]),
+        ("x<1 or y>2", ["y>2 or x<1"], ["y>2 and x<1", "x<1", "x<2 or y>1"]),
         (r"(-\infty,2)\cup(3,\infty)", [r"(3,\infty)\cup(-\infty,2)", r"x\in(-\infty,2)\cup(3,\infty)"],
          [r"(-\infty,2)", r"(-\infty,2]\cup(3,\infty)", "(2,3)", r"(-\infty,2)\cap(3,\infty)"]),
         (r"1\pm\sqrt{19}", [r"x=1\pm\sqrt{19}", r"1-\sqrt{19},1+\sqrt{19}"],
@@ -107,8 +123,18 @@ KINDS = dict(
         ("(1,234)", ["(1, 234)"], ["1234", "1,234"]),
         ("1,234", ["1234", "1{,}234", r"1\,234"], ["1, 234", "(1,234)"]),
         ("((1,2),(3,4))", ["(1,2),(3,4)"], ["((1,2),(4,3))"]),
-        (r"\begin{pmatrix}1\\2\end{pmatrix}", [r"\begin{bmatrix}1\\2.0\end{bmatrix}"],
-         [r"\begin{pmatrix}1&2\end{pmatrix}", "(1,2)"]),
+        (r"\begin{pmatrix}1\\2\end{pmatrix}", [r"\begin{bmatrix}1\\2.0\end{bmatrix}", "(1,2)",
+         r"\langle 1,\,\frac42\rangle",
+          r"\left(\begin{array}{c}1\\2\end{array}\right)", r"\begin{pmatrix} 1 \\ 2 \\ \end{pmatrix}",
+         r"\mathbf{v}=(1,2)"],
+         [r"\begin{pmatrix}1&2\end{pmatrix}", "(2,1)", "[1,2]", r"\{1,2\}", "1,2", "(1,2,0)", "(1,2]", "3", r"(1\ 2)"]),
+        ("(1,2,3)", [r"\begin{pmatrix}1\\2\\3\end{pmatrix}", r"\begin{bmatrix}1\\\frac42\\3\end{bmatrix}"],
+         [r"\begin{pmatrix}1&2&3\end{pmatrix}", r"\begin{pmatrix}3\\2\\1\end{pmatrix}",
+          r"\begin{pmatrix}1\\2\end{pmatrix}",
+          r"\begin{vmatrix}1\\2\\3\end{vmatrix}"]),
+        ("(1,2),(3,4)", [r"\begin{pmatrix}3\\4\end{pmatrix},\begin{pmatrix}1\\2\end{pmatrix}"],
+         [r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"]),
+        ("[1,2]", [], [r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{bmatrix}1\\2\end{bmatrix}"]),
     ],
     percent_degrees_units=[
         ("0.5", [r"50\%", "50%", "50 percent"], [r"0.5\%", "50", r"5\%"]),
@@ -155,7 +181,26 @@ KINDS = dict(
         (r"\text{(C)}", ["C", "(c)", r"\textbf{(C)}\ 12", "C. 12"], ["B", "12"]),
         (r"\frac13", [r"0.\overline{3}", r"0.\bar{3}", r"0.\dot{3}", "0.3\u0305", "0.(3)", r"0.3\overline{3}"],
          [r"0.\overline{34}", "0.3"]),
-        (r"\frac16", [r"0.1\overline{6}", r"0.1\dot6"], [r"0.\overline{16}"]),
+        (r"\frac16", [r"0.1\overline{6}", r"0.1\dot6", "0.1666...", r"0.1666\ldots", "0.1666…", r"0.1\overline6",
+         r"0.1\bar 6"],
+         [r"0.\overline{16}", "0.166...", "0.1666", "0.1616...", "0.1667..."]),
+        (r"\frac13", ["0.333...", r"0.3333\dots", r"33.333...\%", "0.333... ", r"x=0.333...", r"$0.333\ldots$",
+         r"0.333...\text{ cm}"],
+         ["0.33...", "0.3...", "0.334...", "0.333", "3.333...", "-0.333...", "0.333...4"]),
+        (r"\frac{4}{11}", ["0.3636...", "0.363636..."], ["0.36...", "0.366...", "0.36"]),
+        (r"\frac{1333}{9999}", ["0.13331333..."], ["0.1333..."]),
+        (r"\frac{2}{15}", ["0.1333..."], ["0.13331333...", "0.133..."]),
+        ("1", ["0.999...", "1.000..."], ["0.99...", "0.9"]),
+        ("0.333", ["0.333"], ["0.333...", r"0.\overline{333}"]),
+        (r"0.\overline{3}", ["0.333...", r"\frac13"], ["0.3", "0.333"]),
+        ("0.333...", [r"\frac13", "0.33333333"], ["0.333", "0.3"]),
+        ("1, 2, 3, ...", ["1,2,3,..."], ["1,2,4,..."]),
+        ("e", ["2.718281828..."], ["2.718...", "2.7..."]),
+        (r"\frac{1}{16}", [r"\frac1{16}", r"\frac{1}{16}", "1/16"], [r"\frac116", r"\frac{1}{1}6"]),
+        (r"\frac{11}{6}", [r"\frac{11}6", r"1\frac56"], [r"\frac116", r"\frac{1}{1}6"]),
+        ("6", [], [r"\frac116", r"\frac{1}{1}6"]), ("7", [], [r"\frac116", r"\frac{1}{1}6"]), ("12", [],
+         [r"\frac{6}{1}6"]),
+        (r"\frac16", [r"\frac 1 6", r"\frac1 6"], [r"\frac161", r"\frac 1 6 1"]),
         (r"-\frac53", [r"-1.\overline{6}"], [r"1.\overline{6}"]),
         (r"\frac{16}{99}", [r"0.\overline{16}", r"0.\dot{1}\dot{6}"], [r"0.1\overline{6}"]),
         (r"\sqrt2", ["√2", "√{2}", "√(2)", "sqrt(2)"], ["√3"]),
@@ -224,12 +269,13 @@ def test_fractions_are_compared_exactly(top, bottom, more, factor):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 99), st.integers(0, 999), st.integers(0, 9999), st.sampled_from(["overline", "bar"]))
-def test_a_decimal_with_a_bar_is_its_fraction(whole, once, again, bar):
+def test_a_repeating_decimal_is_its_fraction(whole, once, again, bar):
     places, period = len(str(once)), len(str(again))
     number = Fraction(int(f"{whole}{once}{again}") - int(f"{whole}{once}"), 10**places * (10**period - 1))
-    said = rf"{whole}.{once}\{bar}{{{again}}}"
-    assert agree(rf"\frac{{{number.numerator}}}{{{number.denominator}}}", said)
-    assert not agree(rf"\frac{{{number.numerator + 1}}}{{{number.denominator}}}", said)
+    fraction = rf"\frac{{{number.numerator}}}{{{number.denominator}}}"
+    for said in (rf"{whole}.{once}\{bar}{{{again}}}", f"{whole}.{once}{10 * str(again)}..."):
+        assert agree(fraction, said)
+        assert not agree(rf"\frac{{{number.numerator + 1}}}{{{number.denominator}}}", said)
 
 
 @settings(max_examples=60, deadline=None)
