@@ -344,6 +344,7 @@ def check_place(
     model: str | Path, # a local folder, a GGUF file, one of PRETRAINED, or a hub id
 ) -> None:
     "UserError where the name can only be one of a place on this machine and nothing is there; no hub is asked."
+    if not str(model).strip(): raise UserError("model is empty; give a folder, a GGUF file or a hub id")
     given = Path(model).expanduser()
     if given.is_file() and given.suffix != ".gguf":
         raise UserError(f"{given} is a file; give the folder of a model, or a GGUF file")

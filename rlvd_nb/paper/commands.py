@@ -6,8 +6,9 @@
 __all__ = ['GRADED', 'PREFIX', 'check_out', 'need_models', 'judge', 'grader_name', 'known_questions', 'text_of', 'gold_question',
            'task_question', 'questions_of', 'check_columns', 'grade_responses', 'graded_rows', 'grade_file',
            'samples_by_model', 'check_enough', 'say_errors', 'say_responses', 'parse_ks', 'majorities',
-           'question_values', 'estimates', 'with_errors', 'pass_at_k_rows', 'passk_file', 'sample_rows', 'say_sample',
-           'say_lengths', 'say_run_on', 'check_drawing', 'sample_file', 'check_quality_columns', 'quality_file']
+           'question_values', 'estimates', 'with_errors', 'pass_at_k_rows', 'check_table', 'passk_file', 'sample_rows',
+           'say_sample', 'say_lengths', 'say_run_on', 'check_drawing', 'sample_file', 'check_quality_columns',
+           'quality_file']
 
 # %% ../../nbs/api/paper/09_commands.ipynb #44c3daa3
 import os
@@ -22,7 +23,7 @@ import pandas as pd
 from ..core.artifacts import disk_errors, write_text
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
-from ..core.tables import as_text, columns_of, kind_of, read_rows, records, write_rows
+from ..core.tables import KINDS, as_text, columns_of, kind_of, read_rows, records, write_rows
 from rlvd_nb.tasks.base import (
     ERROR, RIGHT, UNPARSED, WRONG, Grade, Question, Task, check_task, choose, load_task, ran_on, response_end
 )
@@ -338,6 +339,15 @@ def pass_at_k_rows(
     return found.reset_index(names="measure").assign(questions=len(n), samples=samples)
 
 # %% ../../nbs/api/paper/09_commands.ipynb #d5e66c1c
+def check_table(
+    out: Path,   # a file for a table
+    force: bool, # whether it may replace another
+) -> None:
+    "UserError unless a table can be written there, or where its name says that it is none."
+    if out.name.endswith((*KINDS, ".json")):
+        raise UserError(f"{out}: the table is written as CSV; give a name such as {out.name.partition('.')[0]}.csv")
+    check_out(out, force)
+
 def passk_file(
     path: Path,              # graded samples, in any layout that `responses.logs` knows
     k: str | None = None,    # values of k with commas between; None for powers of two
@@ -347,7 +357,7 @@ def passk_file(
 ) -> tuple[pd.DataFrame, list[str]]:
     "A row a model and measure, and sentences on errors and on what was cut off. UserError in one line on bad input."
     path = Path(path)
-    if out: check_out(Path(out), force)
+    if out: check_table(Path(out), force)
     table, notes = read_log(path, **layout)
     models = samples_by_model(table, path)
     check_enough(models, path)
@@ -425,6 +435,8 @@ def check_drawing(
     "Refuse what can be of no task and no model, before one is opened or a hub is asked."
     if questions < 0: raise UserError(f"questions must be 0 (all) or more, not {questions}")
     if split not in ("train", "test"): raise UserError(f"there are the splits train and test, not {split!r}")
+    if "" in drawing.get("stop", ()):
+        raise UserError("--stop takes a text that is not empty, such as 'Question:'; leave it out where there is none")
     SamplingParams(**drawing | dict(max_tokens=drawing.get("max_tokens") or 1))
 
 # %% ../../nbs/api/paper/09_commands.ipynb #2c775938

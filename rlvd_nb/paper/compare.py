@@ -499,7 +499,7 @@ def compare_files(
     can be compared, or where there is a comparison already."""
     paths, out = (Path(a), Path(b)), Path(out)
     names = tuple(f"{letter}: {path.stem}" for letter, path in zip("AB", paths))
-    if out.is_file(): raise UserError(f"{out} is a file; give a folder for the page and its JSON")
+    if out.exists() and not out.is_dir(): raise UserError(f"{out} is a file; give a folder for the page and its JSON")
     kinds = {kind: out / f"comparison.{kind}" for kind in ("html", "json")}
     if there := [path for path in kinds.values() if path.exists() and not force]:
         raise UserError(f"{there[0]} is there already; give another folder, or --force to replace it")

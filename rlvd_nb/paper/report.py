@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['TYPES', 'PACKAGES', 'CHECKS', 'SHAPE', 'app', 'cache', 'command', 'Parameters', 'Profile', 'Record', 'Force',
-           'Layout', 'OneTask', 'OneMetric', 'UsageError', 'section_notebooks', 'chosen_sections', 'need_papermill',
-           'parameters_of', 'typed', 'checked_parameters', 'SectionFailed', 'forget_bars', 'run_section', 'run_name',
-           'Plan', 'command_of', 'check_known', 'check_record', 'plan_run', 'publish', 'say_recorded', 'run_plan',
-           'checked', 'check_python', 'check_gpu', 'check_engines', 'check_places', 'doctor', 'say_doctor', 'Once',
-           'show_version', 'help_alone', 'options', 'parse_parameters', 'say', 'paper', 'section', 'readable_size',
-           'by_kind', 'one_by_one', 'cache_ls', 'cache_rm', 'doctor_command', 'grade', 'passk', 'sample', 'quality',
-           'compare', 'parse_numbers', 'evidence_command', 'usage', 'one_line_errors', 'main']
+           'Layout', 'OneTask', 'OneMetric', 'UNREADABLE', 'UsageError', 'section_notebooks', 'chosen_sections',
+           'need_papermill', 'parameters_of', 'typed', 'checked_parameters', 'SectionFailed', 'forget_bars',
+           'run_section', 'run_name', 'Plan', 'command_of', 'check_known', 'check_record', 'plan_run', 'publish',
+           'say_recorded', 'run_plan', 'checked', 'check_python', 'check_gpu', 'check_engines', 'check_places',
+           'doctor', 'say_doctor', 'Once', 'show_version', 'help_alone', 'options', 'parse_parameters', 'say', 'paper',
+           'section', 'readable_size', 'by_kind', 'one_by_one', 'cache_ls', 'cache_rm', 'doctor_command', 'grade',
+           'passk', 'sample', 'quality', 'compare', 'parse_numbers', 'record_command', 'usage', 'one_line_errors',
+           'main']
 
 # %% ../../nbs/api/paper/12_report.ipynb #a39b3d87
-import os, platform, re, shlex, shutil, sys, textwrap
+import errno, os, platform, re, shlex, shutil, sys, textwrap
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -348,7 +349,7 @@ app = typer.Typer(
         " own, see what is stored, check this machine.\n\nStart with: rlvd doctor"
     ),
 )
-cache = typer.Typer(**SHAPE, help="Trained models and samples.\n\nExample: rlvd cache ls")
+cache = typer.Typer(**SHAPE, help="See and delete trained models and samples.\n\nExample: rlvd cache ls")
 app.add_typer(cache, name="cache")
 command = partial(app.command, cls=Once)
 
@@ -368,12 +369,14 @@ def help_alone(
 @app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show which it is.")] = False,
 ): help_alone(context)
 
 # %% ../../nbs/api/paper/12_report.ipynb #dd30ea16
 Parameters = Annotated[
-    Optional[list[str]], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; repeatable.")
+    Optional[list[str]], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help=(
+        "A parameter of the section, such as seed=1; repeatable. A name that there is not shows those there are."
+    ))
 ]
 Profile = Annotated[str, typer.Option(
     help="auto (the lab, or paper for a model of your own), lab, lab-full, smoke or paper."
@@ -462,13 +465,15 @@ def cache_ls(
         help="A kind, an artifact's name, or 'all' for a line an artifact; a line a kind if not given."
     )] = None,
 ):
-    """Show what is stored: how much, since when, what of it is unfinished or damaged.
+    """Show what is stored.
+
+    How much, since when, and what of it is unfinished or damaged.
 
     Example: rlvd cache ls grpo"""
-    rows = chosen(name) if name else inventory()
+    rows = inventory() if name is None else chosen(name)
     if not rows: return say([f"nothing is stored in {store_dir()}"])
     total = f"{len(rows)} artifacts, {readable_size(sum(row['bytes'] for row in rows))}, in {store_dir()}"
-    say([*(one_by_one(rows) if name else by_kind(rows)), total])
+    say([*(by_kind(rows) if name is None else one_by_one(rows)), total])
 
 @cache.command("rm", cls=Once)
 def cache_rm(
@@ -545,8 +550,10 @@ def passk(
 # %% ../../nbs/api/paper/12_report.ipynb #39d047fc
 @command()
 def sample(
-    model: Annotated[str, typer.Option(help="A folder or a hub id.")],
-    task: Annotated[str, typer.Option(help="A task's name, or the dotted path of a module.")],
+    model: Annotated[str, typer.Option(help="A folder, a GGUF file, a hub id, or smollm2.")],
+    task: Annotated[str, typer.Option(
+        help="Such as gsm8k, or the dotted path of a module; a name that there is not shows those there are."
+    )],
     out: Annotated[Path, typer.Option("--out", "-o", help="For the graded responses: .jsonl, .jsonl.gz or .parquet.")],
     split: Annotated[str, typer.Option(help="Whose questions: test or train.")] = "test",
     questions: Annotated[int, typer.Option(help="The first so many; 0 for all.")] = 0,
@@ -556,7 +563,7 @@ def sample(
     top_p: Annotated[float, typer.Option(help="Keep the smallest set of tokens with this probability.")] = 1.0,
     max_tokens: Annotated[int, typer.Option(help="Of a response; 0 for what the task says it needs.")] = 0,
     template: Annotated[str, typer.Option(
-        help="What the model reads around the question: question, chat, qwen-math or r1."
+        help="What the model reads around the question: question, chat, qwen-math, few-shot or r1."
     )] = "question",
     seed: Annotated[int, typer.Option(help="Of the run.")] = 0,
     engine: Annotated[str, typer.Option(
@@ -579,17 +586,19 @@ def sample(
 # %% ../../nbs/api/paper/12_report.ipynb #48cf2f2a
 @command()
 def quality(
-    file: Annotated[Path, typer.Argument(help="Responses, JSONL or Parquet, with the columns question and response.")],
-    model: Annotated[str, typer.Option(help="The student: a folder or a hub id.")],
+    file: Annotated[Path, typer.Argument(
+        help="Responses with the columns question and response: JSONL, JSONL.gz or Parquet."
+    )],
+    model: Annotated[str, typer.Option(help="The student: a folder, a GGUF file, a hub id, or smollm2.")],
     out: Annotated[Path, typer.Option(
         "--out", "-o", help="For the same rows with the indicators: .jsonl, .jsonl.gz or .parquet."
     )],
     template: Annotated[str, typer.Option(
-        help="What the student reads around a question: question, chat, qwen-math or r1."
+        help="What the student reads around a question: question, chat, qwen-math, few-shot or r1."
     )] = "question",
     force: Force = False,
 ):
-    """What a file's responses may be worth to a student.
+    """Say what a file's responses may be worth to a student.
 
     Example: rlvd quality responses.jsonl --model DIR -o indicators.jsonl"""
     from rlvd_nb.paper.commands import quality_file
@@ -611,7 +620,9 @@ def compare(
     common: Annotated[bool, typer.Option("--common", help="Take the questions that both files have.")] = False,
     force: Force = False,
 ):
-    """Compare two files of graded samples, with tests, bands and a null.
+    """Compare graded samples of two models on the same questions.
+
+    With paired tests, intervals, bands and the movements that chance alone would make.
 
     Example: rlvd compare before.jsonl after.jsonl -o comparison"""
     from rlvd_nb.paper.compare import as_table, compare_files
@@ -627,30 +638,30 @@ def parse_numbers(
     found = []
     for part in text.split(","):
         first, sign, last = part.strip().partition("-")
-        if not first.isdigit() or (sign and not last.isdigit()):
+        if not first.isdecimal() or (sign and not last.isdecimal()):
             raise UserError(f"--replicates takes numbers such as 0-11 or 0,3,5, not {text!r}")
         if sign and int(last) < int(first): raise UserError(f"--replicates {part.strip()} ends before it begins")
         found += range(int(first), int(last or first) + 1)
     return list(dict.fromkeys(found))
 
-@command("evidence")
-def evidence_command(
-    name: Annotated[Optional[str], typer.Argument(
-        help="One of its experiments, such as record or frontier; all if not given."
-    )] = None,
+@command("record")
+def record_command(
+    name: Annotated[Optional[str], typer.Argument(help="frontier or record; both if not given.")] = None,
     replicates: Annotated[str, typer.Option(help="Their numbers, such as 0-11 or 3,5.")] = "0-11",
     workers: Annotated[int, typer.Option(help="Processes of one thread each; 0 works in this one.")] = 0,
 ):
-    """Measure replicates of the record, as far as figures/evidence/ lacks them.
+    """Measure replicates of the record that are not measured yet.
 
-    Interrupted, the same command goes on where it was. Example: rlvd evidence frontier --replicates 0-2"""
+    They are kept in figures/evidence/. Interrupted, the same command goes on where it was. Example: rlvd record frontier --replicates 0-2"""
     from rlvd_nb.experiments.record import RECORDED, record_replicates
     numbers = parse_numbers(replicates)
-    for each in [name] if name else RECORDED:
+    for each in RECORDED if name is None else [name]:
         found = record_replicates(each, numbers, workers)
         say([f"{each}: {len(found)} replicates of {len(found[0].models)} models each"])
 
 # %% ../../nbs/api/paper/12_report.ipynb #f243a149
+UNREADABLE = errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES # what a path of the user's can be
+
 UsageError = typer.BadParameter.__base__ # typer's own class for an unknown command or option, which it does not export
 
 def usage(
@@ -668,6 +679,9 @@ def one_line_errors() -> Iterator[None]:
     except SectionFailed as error: code, message = 1, str(error)
     except UsageError as error: code, message = 2, usage(error)
     except typer.Abort: code, message = 1, "nothing was done"
+    except OSError as error:
+        if error.errno not in UNREADABLE or not error.filename: raise
+        code, message = 2, f"{str(error.filename)[:60]}: {os.strerror(error.errno).lower()}"
     except KeyboardInterrupt: code, message = 130, "interrupted; the same command goes on where it was"
     else: return
     print(f"rlvd: {message}", file=sys.stderr)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['RIGHT', 'WRONG', 'UNPARSED', 'ERROR', 'VERDICTS', 'VALID', 'BARE', 'CLOSES', 'OPENS', 'MARK', 'OWN_TURN',
-           'NEXT_QUESTION', 'ANSWER', 'Question', 'Grade', 'Task', 'Domain', 'Grammar', 'grammar_of', 'gives_answer',
-           'response_end', 'ran_on', 'task_names', 'check_task', 'load_task', 'choose', 'check_disjoint']
+           'NEXT_QUESTION', 'ANSWER', 'PARTS', 'Question', 'Grade', 'Task', 'Domain', 'Grammar', 'grammar_of',
+           'gives_answer', 'response_end', 'ran_on', 'task_names', 'check_task', 'load_task', 'choose',
+           'check_disjoint']
 
 # %% ../../nbs/api/tasks/01_base.ipynb #7920d430
 import re
@@ -157,8 +158,11 @@ def check_task(
     name: str, # perhaps of a task
 ) -> None:
     "Refuse a name that is neither a task's of the library nor a dotted path."
-    if "." not in name and name not in task_names():
+    dotted = "." in name and all(part.isidentifier() for part in name.split("."))
+    if not dotted and name not in task_names():
         raise UserError(f"unknown task {name!r}; there are: {', '.join(task_names())}, or the dotted path of a module")
+
+PARTS = "name", "version", "max_tokens", "untrusted", "questions", "grade", "source" # of a Task
 
 def load_task(
     name: str,   # a task of the library, or the dotted path of a module with a function `task`
@@ -168,12 +172,17 @@ def load_task(
     check_task(name)
     path = name if "." in name else f"rlvd_nb.tasks.{name}"
     try: module = import_module(path)
+    except SyntaxError as error: raise UserError(f"task {name!r} is no Python: {error}") from error
     except ModuleNotFoundError as error:
-        if error.name and path.startswith(error.name):
-            raise UserError(f"unknown task {name!r}: no module {error.name}") from error
-        raise
+        if not error.name: raise
+        needs = f"unknown task {name!r}: no module" if path.startswith(error.name) else f"task {name!r} imports"
+        missing = "" if path.startswith(error.name) else ", which is not installed"
+        raise UserError(f"{needs} {error.name}{missing}") from error
     if not hasattr(module, "task"): raise UserError(f"module {path} has no function 'task', so it is no task")
-    return module.task(**options)
+    found = module.task(**options)
+    lacking = [part for part in PARTS if not hasattr(found, part)]
+    if lacking: raise UserError(f"task {name!r} has no {lacking[0]!r}; it must have: {', '.join(PARTS)}")
+    return found
 
 # %% ../../nbs/api/tasks/01_base.ipynb #f9072d61
 def choose(

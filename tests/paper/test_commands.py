@@ -63,6 +63,28 @@ def responses(problems):
     return [rows[i] | dict(number=int(n)) for n, i in enumerate(order)]
 
 
+FEW = [dict(question_id=f"q{i % 3}", verdict="right") for i in range(6)]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["passk", "few.jsonl", "--metric", "em"], "few.jsonl: no metrics in it to choose 'em' from; leave --metric out"),
+    (["compare", "few.jsonl", "few.jsonl", "--metric", "em"], "no metrics in it to choose 'em' from"),
+    (["passk", "few.jsonl", "-o", "table.parquet"], "the table is written as CSV; give a name such as table.csv"),
+    (["passk", "few.jsonl", "-o", "table.json"], "the table is written as CSV; give a name such as table.csv"),
+    (["passk", "huge.jsonl"], "n is 1000000000000; at most 1,000,000 samples a question are read"),
+    (["compare", "few.jsonl", "few.jsonl", "-o", "few.jsonl"], "few.jsonl is a file; give a folder"),
+    (["compare", "few.jsonl", "few.jsonl", "-o", "/dev/null"], "/dev/null is a file; give a folder"),
+    (["passk", "x" * 300 + ".jsonl"], ": file name too long"),
+])
+def test_what_a_file_or_an_option_cannot_be(rlvd_here, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "few.jsonl", FEW)
+    write_rows(tmp_path / "huge.jsonl", [dict(question=name, n=10**12, correct=1) for name in "abc"])
+    code, out, err = rlvd_here(*arguments)
+    assert code == 2 and message in err and err.startswith("rlvd: ") and err.count("\n") == 1 and not out, err
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def verdicts(path): return [row["verdict"] for row in read_rows(path)]
 
 
@@ -77,7 +99,7 @@ def test_verdicts_known_beforehand(rlvd, tmp_path, responses):
     graded = read_rows(tmp_path / "new" / "graded.jsonl")
     assert not [row for row in graded if row["verdict"] != row["expected"]]
     assert [{name: row[name] for name in responses[0]} for row in graded] == responses
-    assert {row["grader"] for row in graded} == {"math500 2"} and all(
+    assert {row["grader"] for row in graded} == {"math500 3"} and all(
         (row["answer"] is None) == (row["response"] in UNBOXED[:-1]) for row in graded
     )
 
@@ -134,7 +156,7 @@ def test_two_tasks_in_one_file(rlvd_here, tmp_path, responses):
     )
     graded = read_rows(tmp_path / "graded.parquet")
     assert code == 0 and [row["verdict"] for row in graded] == [row["expected"] for row in mixed], err
-    assert [row["grader"] for row in graded] == ["math500 2", "kinship 1"] * len(own)
+    assert [row["grader"] for row in graded] == ["math500 3", "kinship 1"] * len(own)
 
 
 def test_a_gold_that_cannot_be_read_is_no_models_fault(rlvd_here, tmp_path):
@@ -500,7 +522,7 @@ def test_sampled_files_are_read_by_everything(rlvd_here, tmp_path, tiny_qwen2, d
     assert (
         rows[4]["question"] == asked[1].prompt
         and rows[4]["gold"] == asked[1].gold
-        and {row["grader"] for row in rows} == {"math500 2"}
+        and {row["grader"] for row in rows} == {"math500 3"}
         and {row["seed"] for row in rows} == {0}
     )
     assert rlvd_here("grade", tmp_path / "b.parquet", "--out", tmp_path / "c.jsonl")[0] == 0 and verdicts(
@@ -600,7 +622,8 @@ def test_a_lost_file_is_written_again_without_sampling(tmp_path, store, tiny_qwe
     (["--model", "./none"], "neither a local folder"),
     (["--temperature", "-1"], "temperature must be 0 or more"), (["--top-p", "0"], "top_p must be above 0"),
     (["--max-tokens", "-3"], "max_tokens must be 1 or more"), (["--template", "rhyme"], "unknown template 'rhyme'"),
-    (["--samples", "many"], "Invalid value")])
+    (["--stop", ""], "--stop takes a text that is not empty, such as 'Question:'"),
+    (["--model", ""], "model is empty; give a folder"), (["--samples", "many"], "Invalid value")])
 def test_bad_sampling_is_one_line(rlvd_here, store, tmp_path, tiny_qwen2, data, monkeypatch, changed, message):
     monkeypatch.setenv("RLVD_DATA", str(data))
     monkeypatch.chdir(tmp_path)

@@ -107,6 +107,24 @@ BAD = [
     (["section", "03", "-p", "template=rhyme"], "unknown template 'rhyme'"),
     (["section", "03", "-p", "task=chess"], "unknown task 'chess'; there are: aime, choice"),
     (["section", "03", "-p", "model=/no/such/folder"], "'/no/such/folder' is neither a local folder nor on the hub"),
+    (["section", "03", "-p", "launch=--num_processes zwei"], "--num_processes 2\", not '--num_processes zwei': argument"),
+    (["paper", "-p", "launch=--bogus"], "not '--bogus': unrecognized arguments: --bogus"),
+    (["section", "03", "-p", "variant=ppo"], "unknown GRPO variant 'ppo'; there are: grpo, dr_grpo, pass_at_k"),
+    (["section", "03", "-p", "group=1"], "parameter group must be 2 or more, not 1"),
+    (["section", "03", "-p", "learning_rate=0"], "parameter learning_rate must be above 0, not 0"),
+    (["section", "03", "-p", "seed=-1"], "parameter seed must be 0 or more, not -1"),
+    (["section", "03", "-p", "steps=0"], "parameter steps must be 1 or more, not 0"),
+    (["section", "03", "-p", "task=math500"], "the lab's model knows the task 'kinship' alone, not 'math500'"),
+    (["section", "03", "-p", "model="], "model is empty; give a folder, a GGUF file or a hub id"),
+    (["section", "03", "-p", "model=tests"], "tests is no model folder: it has no config.json"),
+    (["section", "05", "-p", "teacher=none.jsonl"], "none.jsonl: no such file"),
+    (["section", "05", "-p", "teacher=/no/such"], "'/no/such' is neither a local folder nor on the hub"),
+    (["section", "06", "-p", "toy=chess"], "unknown task 'chess'; there are: aime, choice"),
+    (["section", "07", "-p", "bound=-1"], "parameter bound must be above 0, not -1"),
+    (["section", "07", "-p", "worlds=-1"], "parameter worlds must be 0 or more, not -1"),
+    (["grade", "x" * 300 + ".jsonl", "-o", "o.jsonl"], ": file name too long"),
+    (["cache", "ls", ""], "is called ''; `rlvd cache ls` shows what there is"),
+    (["evidence", ""], "the record has no experiment ''; there are: frontier, record"),
     (["section", "03", "-p", "samples"], "-p takes NAME=VALUE, not 'samples'"),
     (["cache", "rm", "nothing"], "nothing in"),
     (["section", "03", "--nonsense"], "No such option: --nonsense; rlvd section --help shows what there is"),
@@ -253,3 +271,15 @@ def test_outside_a_clone(tmp_path):
         [Path(sys.executable).with_name("rlvd"), "paper"], env=environment, capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 2 and "no section notebooks in" in done.stderr
+
+
+def test_help_names_what_there_is(rlvd_here):
+    "Every template, layout, profile and kind of model, and each command in one line that is not cut off."
+    from rlvd_nb.models.prompts import TEMPLATES
+    from rlvd_nb.responses.logs import LAYOUTS
+    names = "sample", "quality", "passk", "compare"
+    said = {name: " ".join(rlvd_here(name, "--help")[1].split()) for name in names}
+    assert not [name for name in TEMPLATES if name not in said["sample"] or name not in said["quality"]]
+    assert not [name for name in LAYOUTS if name not in said["passk"] or name not in said["compare"]]
+    assert all("GGUF" in said[name] and "smollm2" in said[name] for name in ("sample", "quality"))
+    for alone in ([], ["cache"]): assert "..." not in rlvd_here(*alone, "--help")[1].replace("[ARGS]...", "")

@@ -4,6 +4,7 @@ import time
 import pytest
 from hypothesis import given, strategies as st
 
+from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.base import CLOSES, OPENS, Question, load_task, ran_on, response_end
 from rlvd_nb.tasks.math_answers import LastBoxed, answered, read_answer
 from rlvd_nb.tasks.mmlu_pro import MmluPro, read_letter
@@ -91,3 +92,26 @@ def test_a_megabyte_is_cheap(piece):
     start, text = time.process_time(), piece * (1_000_000 // len(piece))
     assert 0 <= response_end(text, answered) <= len(text)
     assert time.process_time() - start < 10
+
+
+MODULES = {
+    "broken": ("x = (\n", "is no Python: '(' was never closed"),
+    "lacks": ("import no_such_package\n", "imports no_such_package, which is not installed"),
+    "plain": ("x = 1\n", "has no function 'task', so it is no task"),
+    "odd": ("def task(): return 5\n", "has no 'name'; it must have: name, version, max_tokens"),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_that_is_no_task(tmp_path, monkeypatch, name):
+    text, message = MODULES[name]
+    (tmp_path / f"own_{name}").mkdir()
+    (tmp_path / f"own_{name}" / "domain.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError) as caught: load_task(f"own_{name}.domain")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a..b", "a.", ".a", "a.b-c", ""])
+def test_what_is_no_dotted_path_is_no_task(name):
+    with pytest.raises(UserError, match="unknown task"): load_task(name)

@@ -12,7 +12,7 @@ from tiny_lab import TASK
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.models.checkpoints import Model
 from rlvd_nb.training.distillation import SftConfig, train_sft
-from rlvd_nb.training.launch import failure_of, launch_command, launched
+from rlvd_nb.training.launch import check_launch, failure_of, launch_command, launched
 from rlvd_nb.training.rlvr import GrpoConfig, train_grpo
 from rlvd_nb.training.trainers import share, training_history
 
@@ -125,6 +125,22 @@ def test_launch_arguments_are_read_as_a_shell_would(tmp_path):
     ]
     assert "CUDA_VISIBLE_DEVICES" not in changed
     with pytest.raises(UserError, match="No closing quotation".lower()): launch_command('"', tmp_path)
+
+
+@pytest.mark.parametrize("launch, why", [
+    ("--num_processes zwei", "invalid int value: 'zwei'"), ("--num_processes", "expected one argument"),
+    ("--bogus", "unrecognized arguments: --bogus"), ("2", "'2' is none of them"), ("train.py", "'train.py' is none of"),
+    ("-m else", "'else' is none of them"), ("--num_processes 0", "num_processes must be 1 or more, not 0"),
+    ("--num_machines 2 --machine_rank 2", "machine_rank must be from 0 to 1, not 2"), ("--help", "help is shown by"),
+    ("--config_file none.yaml", "none.yaml: no such file"), ("--mixed_precision x", "invalid choice: 'x'"),
+    ("'", "no closing quotation")])
+def test_what_accelerate_would_not_take_is_refused_beforehand(launch, why):
+    with pytest.raises(UserError) as caught: check_launch(launch)
+    assert why in str(caught.value) and "\n" not in str(caught.value) and repr(launch) in str(caught.value)
+
+
+@pytest.mark.parametrize("launch", ["", " ", TWO, "--num_machines 2 --num_processes 2 --machine_rank 1 --multi_gpu"])
+def test_what_accelerate_takes_is_not_refused(launch): check_launch(launch)
 
 
 WAITING = """
