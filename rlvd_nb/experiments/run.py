@@ -134,8 +134,9 @@ def check_given(
         )
     if s.model == "lab" and given.get("steps") == 0: raise UserError("parameter steps must be 1 or more, not 0")
     if given.get("variant") is not None:
-        from rlvd_nb.training.rlvr import PASS_AT_K, check_variant
-        check_variant(s.variant)
+        from rlvd_nb.training.rlvr import PASS_AT_K, VARIANTS
+        if s.variant not in (there := (*VARIANTS, PASS_AT_K)):
+            raise UserError(f"unknown GRPO variant {s.variant!r}; there are: {', '.join(there)}")
         if s.variant == PASS_AT_K and s.model != "lab":
             raise UserError(f"the variant {PASS_AT_K} is for lab models, not {s.model!r}")
 
