@@ -10,7 +10,7 @@ __all__ = ['TYPES', 'PACKAGES', 'CHECKS', 'SHAPE', 'app', 'cache', 'command', 'P
            'say_recorded', 'run_plan', 'checked', 'check_python', 'check_gpu', 'check_engines', 'check_places',
            'doctor', 'say_doctor', 'Once', 'show_version', 'help_alone', 'options', 'parse_parameters', 'say', 'paper',
            'section', 'readable_size', 'by_kind', 'one_by_one', 'cache_ls', 'cache_rm', 'doctor_command', 'grade',
-           'passk', 'sample', 'quality', 'compare', 'parse_numbers', 'record_command', 'usage', 'one_line_errors',
+           'passk', 'sample', 'quality', 'compare', 'parse_numbers', 'evidence_command', 'usage', 'one_line_errors',
            'main']
 
 # %% ../../nbs/api/paper/12_report.ipynb #a39b3d87
@@ -369,7 +369,7 @@ def help_alone(
 @app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show which it is.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")] = False,
 ): help_alone(context)
 
 # %% ../../nbs/api/paper/12_report.ipynb #dd30ea16
@@ -644,15 +644,19 @@ def parse_numbers(
         found += range(int(first), int(last or first) + 1)
     return list(dict.fromkeys(found))
 
-@command("record")
-def record_command(
-    name: Annotated[Optional[str], typer.Argument(help="frontier or record; both if not given.")] = None,
+@command("evidence")
+def evidence_command(
+    name: Annotated[Optional[str], typer.Argument(
+        help="One of its experiments, such as record or frontier; all if not given."
+    )] = None,
     replicates: Annotated[str, typer.Option(help="Their numbers, such as 0-11 or 3,5.")] = "0-11",
     workers: Annotated[int, typer.Option(help="Processes of one thread each; 0 works in this one.")] = 0,
 ):
     """Measure replicates of the record that are not measured yet.
 
-    They are kept in figures/evidence/. Interrupted, the same command goes on where it was. Example: rlvd record frontier --replicates 0-2"""
+    They are kept in figures/evidence/. Interrupted, the same command goes on where it was.
+
+    Example: rlvd evidence frontier --replicates 0-2"""
     from rlvd_nb.experiments.record import RECORDED, record_replicates
     numbers = parse_numbers(replicates)
     for each in RECORDED if name is None else [name]:
