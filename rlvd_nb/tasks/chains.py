@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SO', 'Step', 'write_chain', 'every_second', 'write_pattern', 'read_steps', 'first_fault', 'judge', 'draw_kinds',
-           'recall', 'ChainConfig', 'check_shares', 'check_range', 'Item', 'Parts', 'judge_tried', 'ChainDomain']
+           'recall', 'ChainConfig', 'check_shares', 'check_range', 'Item', 'Parts', 'tried_chain', 'judge_tried',
+           'ChainDomain']
 
 # %% ../../nbs/api/tasks/07_chains.ipynb #dd84c6ee
 from abc import ABC, abstractmethod
@@ -218,6 +219,18 @@ class Parts(ABC):
     def weigh(self, item: Item, before: list[str], candidate: str) -> tuple[tuple[str, ...], bool] | None:
         "What a candidate's check must say after these words, and whether it passes; None: nothing can be tried here."
 
+# %% ../../nbs/api/tasks/07_chains.ipynb #3a3f2b54
+def tried_chain(
+    domain: Parts,            # whose chain it is
+    item: Item,               # what is asked
+    rng: np.random.Generator, # the stream
+    q: float | None,          # probability that the writer is right; None: as the text has it
+    useful: float,            # of what use the checks are
+) -> str | None:
+    "A chain that tries what can be tried; None where that is nothing, or the text knows too little."
+    walked, marks = domain.walk(item, rng, q, 0., useful), draw_marks(domain.config, domain.marks, rng)
+    return write_chain(*walked, False, marks) if walked and any(step.tried for step in walked[0]) else None
+
 # %% ../../nbs/api/tasks/07_chains.ipynb #4099d115
 def judge_tried(
     domain: Parts,   # whose chain it is
@@ -267,21 +280,16 @@ class ChainDomain(Parts):
             pattern = PATTERNS[np.searchsorted(shares, rng.random() * shares[-1])]
             if item.split != "text": continue
             tries = self.config.operator and pattern != "direct" and rng.random() < self.config.operator
-            if tries and (told := self.tried(item, rng, None, self.config.useful)):
+            if tries and (told := tried_chain(self, item, rng, None, self.config.useful)):
                 yield item.prompt, told
                 continue
             walked = self.walk(item, rng, None, self.config.correction * (pattern == "verify"))
             if walked: yield item.prompt, write_pattern(*walked, pattern)
 
-    def tried(self, item: Item, rng: np.random.Generator, q: float | None, useful: float) -> str | None:
-        "A chain that tries what can be tried; None where that is nothing, or the text knows too little."
-        walked, marks = self.walk(item, rng, q, 0., useful), draw_marks(self.config, self.marks, rng)
-        if walked and any(step.tried for step in walked[0]): return write_chain(*walked, False, marks)
-
     def worked(self, question: Question, seed: int, pattern: str = "verify") -> str:
         "The teacher's response: right in every pattern; a verified one mends some first tries."
         rng, slips = np.random.default_rng(derive_seed(self.name, "worked", question.id, seed)), pattern == "verify"
-        if pattern == OPERATOR: return operator_words(self) and self.tried(self.read(question.prompt), rng, 1., 1.)
+        if pattern == OPERATOR: return operator_words(self) and tried_chain(self, self.read(question.prompt), rng, 1., 1.)
         return write_pattern(
             *self.walk(self.read(question.prompt), rng, 1 - self.config.slips * slips, float(slips)), pattern
         )

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VARIABLES', 'OPERATORS', 'DIGITS', 'UNDO', 'Program', 'read_program', 'needed_lines', 'TracingConfig', 'draw_program',
-           'trace', 'undone', 'Tracing', 'task']
+           'trace', 'undone', 'think', 'weigh_line', 'Tracing', 'task']
 
 # %% ../../nbs/api/tasks/08_tracing.ipynb #1e424d82
 from collections.abc import Callable
@@ -140,6 +140,38 @@ def undone(
     gives = int(taken_for) + (second if UNDO[operator] == "+" else -second)
     return candidate, UNDO[operator], str(second), str(gives % 10)
 
+# %% ../../nbs/api/tasks/08_tracing.ipynb #2d2ff6bd
+def think(
+    task: "Tracing",               # whose arithmetic
+    rng: np.random.Generator,      # the stream
+    entry: tuple[int, int, int],   # operator's number, two digits
+    q: float | None,               # probability of being right; None: as the text has it
+    correction: float,             # of a second look
+    useful: float | None,          # of a check; None: nothing is tried
+) -> tuple[int, int] | Attempt:
+    "A result as a writer comes up with it: first and final, or an attempt."
+    true, false, chance = task.true[entry], task.false[entry], task.q[entry] if q is None else q
+    operator, second = OPERATORS[entry[0]], entry[2]
+    if useful is None or operator not in UNDO: return recall(rng, true, false, chance, correction)
+    return draw_attempt(rng, str(true), str(false), chance, useful, lambda *said: undone(operator, second, *said))
+
+def weigh_line(
+    task: "Tracing",   # whose arithmetic
+    item: Program,     # what was asked
+    before: list[str], # words of the chain before an attempt
+    candidate: str,    # what is tried
+) -> tuple[tuple[str, ...], bool] | None:
+    "What undoing the next line must give; None for a line that cannot be undone, or for another variable."
+    done, used = len(read_steps(before[1:-1], 2)), []
+    trace(item, lambda *entry: used.append(entry) or (task.true[entry],) * 2)
+    lines = [line[0] if len(line) < 4 else (line[0], *used.pop(0)) for line in item.lines]
+    if candidate not in DIGITS or done >= len(lines) or before[-1:] != [lines[done][0]] or len(lines[done]) < 4:
+        return None
+    operator, first, second = OPERATORS[lines[done][1]], *lines[done][2:]
+    if operator not in UNDO: return None
+    evidence = undone(operator, second, candidate, candidate)
+    return evidence, evidence[-1] == str(first)
+
 # %% ../../nbs/api/tasks/08_tracing.ipynb #45263159
 class Tracing(ChainDomain):
     "Questions about what a program prints, with an exact check of every line."
@@ -183,26 +215,12 @@ class Tracing(ChainDomain):
         self, item: Program, rng: np.random.Generator, q: float | None, correction: float, useful: float | None = None
     ) -> tuple[list[Step], tuple[str, ...]]:
         "A step a line, and the conclusion; with `useful` each operation is tried."
-        def compute(*entry: int) -> tuple[int, int] | Attempt:
-            true, false, chance = self.true[entry], self.false[entry], self.q[entry] if q is None else q
-            operator, _, second = OPERATORS[entry[0]], *entry[1:]
-            if useful is None or operator not in UNDO: return recall(rng, true, false, chance, correction)
-            evidence = lambda *said: undone(operator, second, *said)
-            return draw_attempt(rng, str(true), str(false), chance, useful, evidence)
-        steps, answer = trace(item, compute)
+        steps, answer = trace(item, lambda *entry: think(self, rng, entry, q, correction, useful))
         return steps, (SO, answer)
 
     def weigh(self, item: Program, before: list[str], candidate: str) -> tuple[tuple[str, ...], bool] | None:
         "What undoing the next line must give; None for a line that only sets a digit, or for another variable."
-        done, used = len(read_steps(before[1:-1], 2)), []
-        trace(item, lambda *entry: used.append(entry) or (self.true[entry],) * 2)
-        entries = iter(used)
-        found = [next(entries) if len(line) > 3 else None for line in item.lines][done:done + 1]
-        if not found or not found[0] or before[-1:] != [item.lines[done][0]] or candidate not in DIGITS: return None
-        operator, first, second = OPERATORS[found[0][0]], *found[0][1:]
-        if operator not in UNDO: return None
-        evidence = undone(operator, second, candidate, candidate)
-        return evidence, evidence[-1] == str(first)
+        return weigh_line(self, item, before, candidate)
 
     def question(self, item: Program) -> Question:
         "The question about one program; it remembers how many lines matter, and how many of all results are hard."
