@@ -289,7 +289,7 @@ class ChainDomain(Parts):
     def worked(self, question: Question, seed: int, pattern: str = "verify") -> str:
         "The teacher's response: right in every pattern; a verified one mends some first tries."
         rng, slips = np.random.default_rng(derive_seed(self.name, "worked", question.id, seed)), pattern == "verify"
-        if pattern == OPERATOR: return operator_words(self) and tried_chain(self, self.read(question.prompt), rng, 1., 1.)
+        if pattern == OPERATOR and operator_words(self): return tried_chain(self, self.read(question.prompt), rng, 1, 1)
         return write_pattern(
             *self.walk(self.read(question.prompt), rng, 1 - self.config.slips * slips, float(slips)), pattern
         )
