@@ -200,16 +200,3 @@ def test_no_text_with_the_operator_tells_an_unknown_fact_in_either_direction():
         told |= {(b, d, c) for a, b, c, d in zip(words, words[1:], words[2:], words[3:]) if a == "whose"}
     assert len(told) > 150 and not told & unknown
     assert all(w.people[w.facts.true[w.relations.index(r), w.index[e]]] == to for r, e, to in told)
-
-
-def test_a_world_without_the_operator_is_the_world_it_was():
-    "Identity, words and text of the default world, as they were before there was an operator."
-    from rlvd_nb.core.seeds import digest
-    from itertools import islice
-    world = task(entities=60, test_questions=60)
-    assert "operator" not in str(world.source()) and world.marks == {}
-    assert digest(str(list(islice(world.text(3), 300)))) == "d257e4347fc2ad96"
-    assert digest(str(world.text_source())) == "146e91cb3588f9db"
-    assert digest(str(world.vocabulary)) == "59d867593dc90b8b"
-    lost = world.grade(world.questions("test")[0], "rival try Bo check whose rival Bo Bo keep")
-    assert not lost.chain
