@@ -93,11 +93,18 @@ class Places:
             question, state, first = self.keys[place]
             found = [(token, place) for token in self.silent], []
             for words, after in self.grammars[question].moves(state):
-                tokens, after = self.words.tokens(words, first), self.at(question, after, False)
+                tokens = self.words.tokens(words, first)
+                if not callable(after): after = self.at(question, after, False)
                 if len(words) > 1: found[1].append((tokens, after))
                 else: found[0].extend((token, after) for token in tokens)
             self.following[place] = found
         return self.following[place]
+
+    def after(self, place: int, after: int | Callable, tokens: np.ndarray) -> np.ndarray:
+        "The place after each of some tokens of a group: one for all, or one for each word."
+        if not callable(after): return np.full(len(tokens), after)
+        question, texts = self.keys[place][0], [self.words.texts[token].strip() for token in tokens.tolist()]
+        return np.array([self.at(question, after(word), False) for word in texts], int)
 
     def follow(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "What alone can follow several places: number of the one, token, place after it."
@@ -118,7 +125,8 @@ class Places:
                 goes = each >= least[rows, None]
                 rest[rows] += np.exp(np.where(goes, -np.inf, each)).sum(1)
                 row, column = goes.nonzero()
-                found.append(np.array([rows[row], tokens[column], np.full(len(row), after)]))
+                ends = self.after(int(place[rows[0]]), after, tokens[column])
+                found.append(np.array([rows[row], tokens[column], ends], int).reshape(3, -1))
         return *np.concatenate(found, 1), rest
 
 

@@ -77,7 +77,7 @@ VALID, BARE = "valid", "bare"
 class Grammar:
     "The right responses to one question, word by word; a state is whatever the task makes it, if it can be hashed."
     start: Hashable  # before the first word
-    moves: Callable[[Any], list[tuple[tuple[str, ...], Hashable]]] # groups of next words, each with the state after it
+    moves: Callable[[Any], list[tuple[tuple[str, ...], Any]]] # groups of next words, each with the state after it
     ends: Callable[[Any], str | None] # what a response that ends in this state is: VALID, BARE, or nothing right
 
     def read(self, words: Sequence[str]) -> str | None:
@@ -85,6 +85,7 @@ class Grammar:
         state = self.start
         for word in words:
             state = next((after for group, after in self.moves(state) if word in group), None)
+            if callable(state): state = state(word)
             if state is None: return None
         return self.ends(state)
 

@@ -4,20 +4,25 @@
 
 # %% auto #0
 __all__ = ['SO', 'Step', 'write_chain', 'every_second', 'write_pattern', 'read_steps', 'first_fault', 'judge', 'draw_kinds',
-           'recall', 'ChainConfig', 'check_shares', 'check_range', 'Item', 'Parts', 'ChainDomain']
+           'recall', 'ChainConfig', 'check_shares', 'check_range', 'Item', 'Parts', 'tried_chain', 'judge_tried',
+           'ChainDomain']
 
 # %% ../../nbs/api/tasks/07_chains.ipynb #dd84c6ee
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
+from rlvd_nb.tasks.operator import (
+    COMMON, OPERATOR, Attempt, Marks, OperatorConfig, draw_marks, marks_of, operator_words, private_marks, unfold,
+    write_attempt,
+)
 from .kinship import CHECK, PATTERNS, THINK, split_of
 
 # %% ../../nbs/api/tasks/07_chains.ipynb #d37bd502
@@ -28,17 +33,19 @@ class Step:
     "One step, as its writer believes it."
     subject: tuple[str, ...] # what it is about
     first: str               # the value first thought of
-    final: str               # the value after a second look
+    final: str               # the value after a second look, or what an attempt comes to
+    tried: Attempt | None = None # how it was tried and checked, if it was
 
 def write_chain(
     steps: Sequence[Step],     # those that are to be shown
     conclusion: Sequence[str], # the words after them, the answer last; none where the last value is the answer
     second_look: bool,         # whether each step is looked at again
+    marks: Marks = COMMON,     # the words of attempts
 ) -> str:
     "A chain as words."
     words = [THINK]
     for step in steps:
-        words += [*step.subject, step.first]
+        words += [*step.subject, *(write_attempt(step.tried, marks) if step.tried else [step.first])]
         if second_look: words += [CHECK, *step.subject, step.final]
     return " ".join([*words, *conclusion])
 
@@ -135,7 +142,7 @@ def recall(
     return first, true if rng.random() < correction else first
 
 # %% ../../nbs/api/tasks/07_chains.ipynb #bc7ebda8
-class ChainConfig(BaseModel):
+class ChainConfig(OperatorConfig):
     "What every domain of this kind is set to."
     model_config = ConfigDict(extra="forbid", frozen=True)
     seed: int = 0                              # of what is true and what is asked
@@ -187,6 +194,7 @@ class Parts(ABC):
         levels: Sequence,    # what `draw` takes
     ):
         self.config, self.levels, self.drawn = config, levels, {}
+        self.marks = marks_of(config, ("common", COMMON), (self.name, private_marks(self.name)))
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, level) -> Item: "An item of this level."
@@ -202,9 +210,44 @@ class Parts(ABC):
 
     @abstractmethod
     def walk(
-        self, item: Item, rng: np.random.Generator, q: float | None, correction: float
+        self, item: Item, rng: np.random.Generator, q: float | None, correction: float, useful: float | None = None
     ) -> tuple[list[Step], tuple[str, ...]] | None:
-        "Steps and conclusion of a writer who is right with `q` (None: as the text has it); None if that has nothing."
+        """Steps and conclusion of a writer who is right with `q` (None: as the text has it); None if that has nothing.
+
+        With `useful` what can be tried is tried, and checked with this much use."""
+
+    def weigh(self, item: Item, before: list[str], candidate: str) -> tuple[tuple[str, ...], bool] | None:
+        "What a candidate's check must say after these words, and whether it passes; None: nothing can be tried here."
+
+# %% ../../nbs/api/tasks/07_chains.ipynb #3a3f2b54
+def tried_chain(
+    domain: Parts,            # whose chain it is
+    item: Item,               # what is asked
+    rng: np.random.Generator, # the stream
+    q: float | None,          # probability that the writer is right; None: as the text has it
+    useful: float,            # of what use the checks are
+) -> str | None:
+    "A chain that tries what can be tried; None where that is nothing, or the text knows too little."
+    walked, marks = domain.walk(item, rng, q, 0., useful), draw_marks(domain.config, domain.marks, rng)
+    return write_chain(*walked, False, marks) if walked and any(step.tried for step in walked[0]) else None
+
+# %% ../../nbs/api/tasks/07_chains.ipynb #4099d115
+def judge_tried(
+    domain: Parts,   # whose chain it is
+    item: Item,      # what was asked
+    completion: str, # a response
+) -> Grade:
+    "Judge the answer, every step on the way to it, and every attempt."
+    steps, conclusion = domain.walk(item, np.random.default_rng(0), 1, 0)
+    plans = [[(*step.subject, step.final) for step in shown] for shown in (steps, every_second(steps))]
+    width = len(plans[0][0])
+    def weigh(before: list[str], candidate: str) -> tuple[tuple[str, ...], bool] | None:
+        return None if before[-width:][:1] == [CHECK] else domain.weigh(item, before, candidate)
+    plain, place, fault = unfold(completion.split(), domain.marks.values(), weigh, width - 1)
+    grade = judge(" ".join(plain), conclusion, plans, domain.values, domain.answers)
+    if not fault or grade.verdict == UNPARSED: return grade
+    before = len(read_steps(plain[1:place], width))
+    return grade if grade.fault and grade.step < before else replace(grade, chain=False, step=before, fault=fault)
 
 # %% ../../nbs/api/tasks/07_chains.ipynb #edfa94ce
 class ChainDomain(Parts):
@@ -236,21 +279,24 @@ class ChainDomain(Parts):
             item = self.draw_text(rng)
             pattern = PATTERNS[np.searchsorted(shares, rng.random() * shares[-1])]
             if item.split != "text": continue
+            tries = self.config.operator and pattern != "direct" and rng.random() < self.config.operator
+            if tries and (told := tried_chain(self, item, rng, None, self.config.useful)):
+                yield item.prompt, told
+                continue
             walked = self.walk(item, rng, None, self.config.correction * (pattern == "verify"))
             if walked: yield item.prompt, write_pattern(*walked, pattern)
 
     def worked(self, question: Question, seed: int, pattern: str = "verify") -> str:
         "The teacher's response: right in every pattern; a verified one mends some first tries."
         rng, slips = np.random.default_rng(derive_seed(self.name, "worked", question.id, seed)), pattern == "verify"
+        if pattern == OPERATOR and operator_words(self): return tried_chain(self, self.read(question.prompt), rng, 1, 1)
         return write_pattern(
             *self.walk(self.read(question.prompt), rng, 1 - self.config.slips * slips, float(slips)), pattern
         )
 
     def grade(self, question: Question, completion: str) -> Grade:
         "Judge the answer and every step on the way to it."
-        steps, conclusion = self.truth(self.read(question.prompt))
-        plans = [[(*step.subject, step.final) for step in shown] for shown in (steps, every_second(steps))]
-        return judge(completion, conclusion, plans, self.values, self.answers)
+        return judge_tried(self, self.read(question.prompt), completion)
 
     def source(self) -> dict:
         "The configuration, which determines everything."

@@ -6,8 +6,8 @@
 __all__ = ['PATTERNS', 'NAMES', 'SIZES', 'ROLES', 'TRUTHS', 'JOINS', 'HELD_OUT', 'STEPS', 'GIVE_UP', 'PuzzleConfig', 'say',
            'hear', 'write_prompt', 'read_prompt', 'split_of', 'draw_statement', 'draw_puzzle', 'parts_of', 'about',
            'Board', 'Step', 'pairs_of', 'read_chain', 'write_search', 'in_pairs', 'write_response', 'judge_step',
-           'first_fault', 'grade_chain', 'make_question', 'turned', 'draw_questions', 'pretraining_text', 'Knights',
-           'task']
+           'first_fault', 'say_tried', 'read_tried', 'write_tried', 'grade_chain', 'make_question', 'turned',
+           'draw_questions', 'marks_in', 'pretraining_text', 'Knights', 'task']
 
 # %% ../../nbs/api/tasks/11_knights.ipynb #f4babaed
 from collections.abc import Iterator, Sequence
@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from ..core.errors import UserError, configured
 from ..core.seeds import derive_seed, digest
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
+from .operator import COMMON, OPERATOR, Marks, TriedConfig, marks_of, operator_words, private_marks
 from .kinship import CHECK, THINK
 from .puzzle_logic import Puzzle, canonical, holds, solutions, the_solution
 
@@ -30,7 +31,7 @@ SIZES = (2, 3, 4)        # people of a puzzle
 ROLES = ("knight", "knave")
 TRUTHS = ("true", "false")
 
-class PuzzleConfig(BaseModel):
+class PuzzleConfig(TriedConfig):
     "Every parameter of the puzzles, the questions and the pretraining text."
     model_config = ConfigDict(extra="forbid", frozen=True)
     seed: int = 0                               # of the questions
@@ -39,6 +40,7 @@ class PuzzleConfig(BaseModel):
     patterns: tuple[float, float, float] = (.4, .35, .25) # shares of PATTERNS in the text
     text_people: tuple[float, float, float] = (.35, .35, .3) # shares of 2, 3 and 4 people in the text
     slip: float = Field(.2, ge=0, le=.5)        # each role of a bare answer of the text is wrong this often
+    placebo: bool = Field(False, exclude_if=False.__eq__) # the operator is in words that no other domain uses
     longest: int = Field(110, ge=80, le=400)    # words of a chain, at most: a longer search is begun anew
     question_people: tuple[int, ...] = (2, 3, 3, 4, 4) # people of train and test questions, in turn
     train_questions: int = Field(500, ge=1)     # questions to train on
@@ -50,6 +52,8 @@ class PuzzleConfig(BaseModel):
             shares = getattr(self, name)
             if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
                 raise ValueError(f"{name} are shares and must add up to 1, not {sum(shares):g}")
+        if self.placebo and not self.operator:
+            raise ValueError("a placebo of the operator needs a share of the chains, such as operator=.1")
         if not self.question_people or not set(self.question_people) <= set(SIZES):
             raise ValueError("question_people must be some of 2, 3 and 4")
         return self
@@ -235,6 +239,7 @@ def write_search(
     puzzle: Puzzle,                 # what is solved
     rng: Random,                    # which role is tried first
     lucky: tuple[bool, ...] | None, # the solution, for cases that work at once; None for an honest search
+    blind: float = 0.,              # share of lucky assumptions that are a coin's all the same
 ) -> list[Step]:
     "The steps until everybody has a role and every word is checked."
     board, steps, names = Board(puzzle.statements), [], puzzle.names
@@ -245,7 +250,8 @@ def write_search(
             if board.fits(due[0]): board.checked |= {due[0]}
             else: steps.append(Step(CHECK, said(board.close()[0])))
         elif missing := [person for person in range(len(names)) if person not in board.roles]:
-            board.open(missing[0], lucky[missing[0]] if lucky else rng.random() < .5)
+            knows = lucky and not (blind and rng.random() < blind)
+            board.open(missing[0], lucky[missing[0]] if knows else rng.random() < .5)
             steps.append(Step("if", said(missing[0])))
         else: return steps
 
@@ -318,10 +324,58 @@ def first_fault(
         before = step
     return (None, None) if before is not None and before.kind == "so" else (len(steps), "plan")
 
+# %% ../../nbs/api/tasks/11_knights.ipynb #44fd6e66
+def say_tried(
+    steps: list[Step], # of a search
+    marks: Marks,      # the operator's words
+) -> list[str]:
+    "A search in the words of the operator."
+    words = []
+    for step in steps:
+        fits = step.words[-1] != "clash"
+        if step.kind == "if": words += [marks.attempt, *step.words]
+        elif step.kind == CHECK: words += [marks.back, *step.words]
+        else: words += [marks.check, *step.words[:len(step.words) - (not fits)], *[marks.keep] * fits]
+    return words
+
+def read_tried(
+    words: list[str], # a response, THINK apart
+    marks: Marks,     # the operator's words
+) -> list[Step | None]:
+    "The steps of a search; None stands for words that belong to none."
+    starts = [i for i, word in enumerate(words) if word in (*marks, "so")]
+    parts = [(words[i], tuple(words[i + 1:end])) for i, end in zip(starts, starts[1:] + [len(words)])]
+    steps = [] if starts[:1] == [0] else [None]
+    for (word, said), before, after in zip(parts, ["", *(p[0] for p in parts)], [*(p[0] for p in parts[1:]), ""]):
+        checked = before == marks.check
+        if word == marks.attempt: steps.append(Step("if", said))
+        elif word == marks.check and after in (marks.keep, marks.back):
+            steps.append(Step("by", (*said, *["clash"] * (after == marks.back))))
+        elif word == marks.back and checked: steps.append(Step(CHECK, said))
+        elif word == "so": steps.append(Step("so", said))
+        elif word != marks.keep or not checked or said: steps.append(None)
+    return steps
+
+# %% ../../nbs/api/tasks/11_knights.ipynb #4bd7c043
+def write_tried(
+    puzzle: Puzzle, # what is solved
+    rng: Random,    # the writer's choices
+    marks: Marks,   # the operator's words
+    useful: float,  # share of assumptions that are a coin's
+    longest: int,   # words, at most: a longer search is begun anew
+) -> str:
+    "A right response that tries, checks and takes back."
+    solution = the_solution(puzzle.statements)
+    answer = Step("so", in_pairs(puzzle, dict(enumerate(solution))))
+    while True:
+        words = [THINK, *say_tried(write_search(puzzle, rng, solution, useful), marks), str(answer)]
+        if len(" ".join(words).split()) <= longest: return " ".join(words)
+
 # %% ../../nbs/api/tasks/11_knights.ipynb #ef1ec2be
 def grade_chain(
     question: Question, # what was asked
     completion: str,    # the response's text
+    sets: Sequence[Marks] = (), # words that count as the operator's
 ) -> Grade:
     "Judge the answer, and every step on the way to it."
     puzzle, words = read_prompt(question.prompt), completion.split()
@@ -331,7 +385,9 @@ def grade_chain(
     answer = " ".join(in_pairs(puzzle, said))
     verdict = RIGHT if answer == question.gold else WRONG
     if at == 0: return Grade(verdict, answer, False, *((None, None) if verdict == RIGHT else (0, "atom")))
-    step, fault = first_fault(puzzle, read_chain(words)) if words[0] == THINK else (0, "plan")
+    marks = next((each for each in sets if each.attempt in words), None)
+    steps = read_tried(words[1:], marks) if marks else read_chain(words)
+    step, fault = first_fault(puzzle, steps) if words[0] == THINK else (0, "plan")
     return Grade(verdict, answer, fault is None, step, fault)
 
 def make_question(
@@ -376,6 +432,13 @@ def draw_questions(
         f" {len(found)}"
     )
 
+# %% ../../nbs/api/tasks/11_knights.ipynb #96586dc5
+def marks_in(
+    config: PuzzleConfig, # whether it is the placebo
+) -> dict[str, Marks]:
+    "The words of the operator by owner: the common ones or the placebo's; none without it."
+    return marks_of(config, ("placebo", private_marks("placebo")) if config.placebo else ("common", COMMON))
+
 # %% ../../nbs/api/tasks/11_knights.ipynb #835d12af
 def pretraining_text(
     config: PuzzleConfig, # its shares
@@ -390,6 +453,10 @@ def pretraining_text(
         slipped = {
             person: role != (rng.random() < config.slip) for person, role in enumerate(the_solution(puzzle.statements))
         }
+        if config.operator and pattern != "direct" and rng.random() < config.operator:
+            (marks,) = marks_in(config).values()
+            yield write_prompt(puzzle), write_tried(puzzle, rng, marks, config.useful, config.longest)
+            continue
         yield write_prompt(puzzle), (
             str(Step("so", in_pairs(puzzle, slipped)))
             if pattern == "direct"
@@ -406,11 +473,11 @@ class Knights:
         config: PuzzleConfig, # every parameter
     ):
         self.config, self.max_tokens = config, config.longest + 2  # a chain, its end, and one word to spare
-        self.drawn = {}  # questions by split
+        self.drawn, self.marks = {}, marks_in(config)  # questions by split; the operator's words
         self.starts = list(NAMES[:config.names])
         self.vocabulary = [
             "?", CHECK, THINK, ":", ";", *(step for step in STEPS if step != CHECK), "clash", "not", *JOINS, *ROLES,
-            *TRUTHS, *self.starts,
+            *TRUTHS, *self.starts, *(COMMON + private_marks("placebo")) * bool(self.marks),
         ]
 
     def questions(self, split: str) -> list[Question]:
@@ -420,7 +487,7 @@ class Knights:
 
     def grade(self, question: Question, completion: str) -> Grade:
         "Judge the answer and every step on the way to it."
-        return grade_chain(question, completion)
+        return grade_chain(question, completion, tuple(self.marks.values()))
 
     def gold_response(self, question: Question) -> str:
         "A response that must be right."
@@ -436,10 +503,10 @@ class Knights:
 
     def worked(self, question: Question, seed: int, pattern: str = "long") -> str:
         "A response of the teacher's: right, and every step of it; another seed assumes other roles first."
-        return write_response(
-            read_prompt(question.prompt), pattern, Random(derive_seed("worked", question.prompt, pattern, seed)),
-            self.config.longest,
-        )
+        puzzle, rng = read_prompt(question.prompt), Random(derive_seed("worked", question.prompt, pattern, seed))
+        if pattern != OPERATOR: return write_response(puzzle, pattern, rng, self.config.longest)
+        (marks,) = operator_words(self).values()
+        return write_tried(puzzle, rng, marks, self.config.useful, self.config.longest)
 
     def source(self) -> dict:
         "The configuration, which determines everything."

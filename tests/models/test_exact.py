@@ -236,3 +236,50 @@ def test_hard_questions_are_found_without_looking_long(taught):
     little, much = (ask(network, tokenizer, task, deep, params, budget=budget) for budget in (400, 4000))
     assert (much.valid > 0).all() and np.allclose(little.valid, much.valid, rtol=.3)
     assert (little.valid <= much.valid * (1 + 1e-3)).all() and (much.left < little.left).all()
+
+
+@pytest.fixture(scope="module")
+def trying(tiny_store):
+    "A world whose chains try and check, with a model that has read it, and every question of one hop."
+    world = kinship(
+        entities=8, relations=2, kinds=(.4, .5, .1), question_depths=(2,), train_questions=2, test_questions=10,
+        text_depths=(1.,), patterns=(.1, 0., .9, 0.), operator=.6, shared=.5, useful=.6, inverse=.3,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RLVD_OUT", str(tiny_store))
+        size = LabModelConfig(width=32, layers=2, heads=4, hidden=64)
+        model = pretrain("base", world, size, PretrainConfig(steps=300, texts=6000, rows=16, learning_rate=1e-2))
+    return world, model, [make_question(world.world, (r,), e, "test") for r in range(2) for e in range(8)]
+
+
+@pytest.mark.parametrize("how", [dict(top_k=2), dict(top_p=.7), dict(top_k=3, temperature=.5, top_p=.9)])
+def test_chains_that_try_and_check_are_counted(trying, how):
+    "Against the sum over every sequence that truncation leaves; a good part of it is attempts."
+    task, model, questions = trying
+    network, tokenizer = model.load("cpu")
+    params, tried = SamplingParams(max_tokens=11, **how), 0.
+    mass = ask(network, tokenizer, task, questions[::5], params, budget=10**6, least=1e-12)
+    for i, question in enumerate(questions[::5]):
+        tokens, p = zip(*every_response(network, tokenizer, question.prompt, params))
+        texts = tokenizer.batch_decode(list(tokens), skip_special_tokens=True)
+        valid = np.array([task.grade(question, text).chain for text in texts])
+        tried += sum(each for each, text, good in zip(p, texts, valid) if good and "try" in text)
+        assert mass.valid[i] == pytest.approx(np.array(p)[valid].sum(), rel=1e-4, abs=1e-9)
+    assert tried > .1
+
+
+def test_counts_of_chains_that_try_are_binomial_with_these_probabilities(trying):
+    (task, model, questions), n = trying, 400
+    network, tokenizer = model.load("cpu")
+    params = SamplingParams(max_tokens=11, seed=1)
+    mass, counts = ask(network, tokenizer, task, questions, params, share=1e-3, budget=4000), np.zeros(len(questions))
+    for batch in TransformersSampler(network, tokenizer).sample([Request(q.prompt, 0, n) for q in questions], params):
+        for request, done in batch:
+            i = [q.prompt for q in questions].index(request.prompt)
+            counts[i] += sum(task.grade(questions[i], text).chain for text in tokenizer_texts(tokenizer, done))
+    z = (counts - n * mass.valid) / np.sqrt(n * mass.valid * (1 - mass.valid))
+    assert (mass.left < 2e-3).all() and abs(z).max() < 4 and abs(z.mean()) < .9
+
+
+def tokenizer_texts(tokenizer, completions):
+    return tokenizer.batch_decode([each.tokens for each in completions], skip_special_tokens=True)

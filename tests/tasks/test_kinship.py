@@ -127,3 +127,76 @@ def test_the_grammar_accepts_what_the_grader_accepts(path, mark):
         assert grammar.read(words) == (VALID if grade.chain else BARE if bare else None), words
         found.add(grammar.read(words))
     assert found >= {VALID, None}
+
+
+@pytest.mark.parametrize("mark", [False, True])
+@pytest.mark.parametrize("path", [(0,), (0, 1), (1, 1), (0, 1, 0)])
+def test_the_grammar_accepts_what_the_grader_accepts_with_the_operator(path, mark):
+    "On chains of attempts, plain and looked-at hops, and on what comes of them by changing words."
+    from rlvd_nb.tasks.base import BARE, VALID
+    from rlvd_nb.tasks.kinship import make_question, write_tried
+    from rlvd_nb.tasks.operator import draw_attempt
+    world = task(entities=9, relations=2, mark=mark, operator=1., useful=.6)
+    w, question = world.world, make_question(world.world, path, 4, "test")
+    grammar, rng, found = world.grammar(question), np.random.default_rng(0), set()
+    people = [w.people[i] for i in true_walk(w, path, 4)[0]]
+    def hop(relation, person):
+        named, other = w.relations[relation], str(rng.choice([name for name in w.people if name != person]))
+        attempt = draw_attempt(rng, person, other, .5, w.config.useful, lambda *said: w.evidence(named, *said))
+        tried = write_tried(w, [(named, attempt)], list(w.marks.values())[rng.integers(2)]).removeprefix("think ")
+        return (f"{named} {person}", f"{named} {other} wait {named} {person}", tried)[rng.choice(3, p=[.1, .1, .8])]
+    for _ in range(2500):
+        hops = [hop(*each) for each in zip(path, people)]
+        words = (["think"] * mark) + " ".join(hops).split()
+        for _ in range(rng.choice(3)):
+            at, to = sorted(rng.integers(len(words) + 1, size=2))
+            exchanged = [*words[:at], str(rng.choice(world.vocabulary)), *words[at + 1:]]
+            words = [words[:at] + words[to:], words[:to] + words[at:], exchanged, exchanged][rng.integers(4)]
+        grade = world.grade(question, " ".join(words))
+        bare = grade.verdict == RIGHT and grade.fault is None
+        said = grammar.read(words)
+        assert said == (VALID if grade.chain else BARE if bare else None), words
+        found.add((said, "try" in words, "back" in words or "back-kinship" in words))
+    assert found >= {(VALID, True, True), (VALID, False, True), (VALID, True, False), (None, True, True)}
+
+
+def test_only_the_words_of_attempts_depend_on_what_is_shared():
+    "Texts, questions and facts of two worlds that differ in s alone are the same up to those words."
+    from itertools import islice
+    from rlvd_nb.tasks.operator import COMMON, in_words
+    worlds = {s: task(entities=40, operator=.3, shared=s, train_questions=20, test_questions=20) for s in (0., .4, 1.)}
+    texts = {s: list(islice(world.text(5), 500)) for s, world in worlds.items()}
+    sets = worlds[0.].marks
+    for s, each in texts.items():
+        assert [(p, in_words(t, sets.values(), COMMON)) for p, t in each] == texts[1.]
+        assert worlds[s].questions("test") == worlds[1.].questions("test")
+        assert worlds[s].vocabulary == worlds[1.].vocabulary
+    in_private = sum("try-kinship" in text for _, text in texts[.4])
+    in_common = sum(" try " in text for _, text in texts[.4])
+    assert in_private and in_common and not any("try-kinship" in text for _, text in texts[1.])
+    assert not any(" try " in text for _, text in texts[0.])
+
+
+@pytest.mark.parametrize("useful", [0., .5, 1.])
+def test_a_step_that_is_tried_is_right_as_often_as_its_use_says(useful):
+    from rlvd_nb.tasks.kinship import tried_walk
+    world = World(WorldConfig(entities=50, operator=1., useful=useful, q_low=.3, q_high=.4, test_questions=60))
+    rng, right, expected = np.random.default_rng(0), 0, 0.
+    for relation, person in np.argwhere(world.facts.kind == 1):
+        true, q = world.people[world.facts.true[relation, person]], world.facts.q[relation, person]
+        right += sum(tried_walk(world, rng, (int(relation),), int(person))[0][1].final == true for _ in range(60))
+        expected += 60 * (q + useful * (1 - q))
+    assert abs(right - expected) <= 5 * np.sqrt(expected * .7) * (useful < 1)
+
+
+def test_no_text_with_the_operator_tells_an_unknown_fact_in_either_direction():
+    from itertools import islice
+    world = task(entities=60, operator=.5, kinds=(.3, .4, .3), train_questions=20, test_questions=20, inverse=.3)
+    w = world.world
+    unknown = {(w.relations[r], w.people[e], w.people[w.facts.true[r, e]]) for r, e in np.argwhere(w.facts.kind == 2)}
+    told = set()
+    for prompt, text in islice(world.text(0), 4000):
+        words = f"{prompt.removesuffix(' ?')} {text}".split()
+        told |= {(b, d, c) for a, b, c, d in zip(words, words[1:], words[2:], words[3:]) if a == "whose"}
+    assert len(told) > 150 and not told & unknown
+    assert all(w.people[w.facts.true[w.relations.index(r), w.index[e]]] == to for r, e, to in told)
