@@ -51,7 +51,7 @@ def model_row(
     "Accuracy, chance of a valid response, capability, and how the hard questions moved."
     p, hard = found.of(arm, "log_valid", step), groups["hard"]
     sampled = lambda measure, group: _mean(found.of(arm, measure, step)[groups[group]])
-    reached = lambda k, group: _mean(exact_pass_at_k(p[groups[group]], k))
+    reached = lambda k, group: _mean(exact_pass_at_k(p[groups[group]], k)) if groups[group].any() else np.nan
     row = {"accuracy": sampled("right", "all"), "valid": _mean(np.exp(p[groups["answerable"]]))}
     row |= {f"pass@{k}": reached(k, "answerable") for k in KS}
     row |= {f"{name}: pass@256": reached(256, name) for name in groups if name != "answerable"}
