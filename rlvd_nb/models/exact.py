@@ -63,15 +63,16 @@ class Words:
 
 # %% ../../nbs/api/models/09_exact.ipynb #0e0b6fc4
 def places_after(
-    places: "Places",      # all there are
-    place: int,            # one of them
-    after: int | Callable, # the place after any word of a group, or the state after each
-    tokens: np.ndarray,    # words of that group
+    places: "Places",   # all there are
+    place: int,         # one of them
+    after,              # the state after a word of a group, or a function of the word
+    tokens: np.ndarray, # words of that group
 ) -> np.ndarray:
     "The place after each of these words."
-    if not callable(after): return np.full(len(tokens), after)
-    question, texts = places.keys[place][0], [places.words.texts[token].strip() for token in tokens.tolist()]
-    return np.array([places.at(question, after(word), False) for word in texts], int)
+    question = places.keys[place][0]
+    if not callable(after): return np.full(len(tokens), places.at(question, after, False))
+    said = [places.words.texts[token].strip() for token in tokens.tolist()]
+    return np.array([places.at(question, after(word), False) for word in said], int)
 
 # %% ../../nbs/api/models/09_exact.ipynb #b5d7e295
 class Places:
@@ -87,10 +88,8 @@ class Places:
     def at(self, question: int, state: Hashable, first: bool) -> int:
         "The number of a place."
         key = question, state, first
-        if key not in self.number:
-            self.number[key] = len(self.keys)
-            self.keys.append(key)
-        return self.number[key]
+        if key not in self.number: self.keys.append(key)
+        return self.number.setdefault(key, len(self.keys) - 1)
 
     def look(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         "The question of each place, and what a response is that ends there: 2 valid, 1 bare, 0 nothing right."
@@ -100,15 +99,14 @@ class Places:
         return self.about[place].T
 
     def groups(self, place: int) -> tuple[list, list]:
-        "Tokens that can still end right, and the place after each: those alone of their kind, and those that are many."
+        "Tokens that can still end right: those alone of their kind, each with its place, and many with their state."
         if place not in self.following:
             question, state, first = self.keys[place]
             found = [(token, place) for token in self.silent], []
             for words, after in self.grammars[question].moves(state):
-                after = after if callable(after) else self.at(question, after, False)
                 tokens = self.words.tokens(words, first)
-                if len(words) > 1: found[1].append((tokens, after))
-                else: found[0].extend((token, after) for token in tokens)
+                if len(words) > 1 or callable(after): found[1].append((tokens, after))
+                else: found[0].extend((token, self.at(question, after, False)) for token in tokens)
             self.following[place] = found
         return self.following[place]
 
@@ -131,8 +129,8 @@ class Places:
                 goes = each >= least[rows, None]
                 rest[rows] += np.exp(np.where(goes, -np.inf, each)).sum(1)
                 row, column = goes.nonzero()
-                ends = places_after(self, int(place[rows[0]]), after, tokens[column])
-                found.append(np.array([rows[row], tokens[column], ends], int).reshape(3, -1))
+                ends = places_after(self, place[rows[0]], after, tokens[column])
+                found.append(np.array([rows[row], tokens[column], ends]))
         return *np.concatenate(found, 1), rest
 
 # %% ../../nbs/api/models/09_exact.ipynb #52e752db
