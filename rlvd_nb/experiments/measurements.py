@@ -127,8 +127,8 @@ def divergence(
     return float((own - before).mean())
 
 # %% ../../nbs/api/experiments/15_measurements.ipynb #c6679419
-# how much of a valid response's probability may be left out: half the time of the default, and on a base and an RLVR model
-# of a world of the record's kind no log-probability above that of one in ten million moved by more than .03
+# how much of a valid response's probability may be left out: half the time of the default, and on a base and an RLVR
+# model of a world of the record's kind no log-probability above that of one in ten million moved by more than .03
 EFFORT = dict(share=.1, least=1e-7, budget=100)
 
 def measure_model(

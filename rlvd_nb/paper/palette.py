@@ -122,7 +122,8 @@ def apart(
 
 # %% ../../nbs/api/paper/01_palette.ipynb #f422c4f2
 TOGETHER = { # names that some figure draws together
-    "models": tuple(MODELS), "record": ("base", "RLVR", *CONTROLS, "reasoning only", "new knowledge"), "starts": ("base", *STARTS), "patterns": ("RLVR", *PATTERNS), "grades": tuple(GRADES),
+    "models": tuple(MODELS), "record": ("base", "RLVR", *CONTROLS, "reasoning only", "new knowledge"),
+    "starts": ("base", *STARTS), "patterns": ("RLVR", *PATTERNS), "grades": tuple(GRADES),
     "domains": tuple(DOMAINS), "splits": tuple(SPLITS), "verdicts": tuple(VERDICTS),
 }
 

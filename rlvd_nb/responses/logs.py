@@ -108,6 +108,19 @@ def one_of(
     if len(there) == 1: return there[0]
     raise UserError(f"{path}: several {kind}s: {names}; choose one with --{kind}")
 
+# %% ../../nbs/api/responses/10_logs.ipynb #9e5d63dc
+def _without_metrics(opened: Opened, metric: str | None) -> None:
+    "Refuse a metric for a file that has but one verdict a sample."
+    if metric: raise UserError(f"{opened.path}: no metrics in it to choose {metric!r} from; leave --metric out")
+
+def _of_task(opened: Opened, task: str | None) -> list[dict]:
+    "The rows of one task, where a column says which; all of them otherwise."
+    if "task" not in opened.names:
+        if task: raise UserError(f"{opened.path}: no column 'task' to choose {task!r} by")
+        return list(opened.rows)
+    chosen = one_of("task", [str(row.get("task")) for row in opened.rows], task, opened.path)
+    return [row for row in opened.rows if str(row.get("task")) == chosen]
+
 # %% ../../nbs/api/responses/10_logs.ipynb #bc73619d
 ASKED = ("question_id", "question", "task_id", "id")
 DRAWN = ("n", "samples", "total", "n_samples")
@@ -156,18 +169,6 @@ def read_counts(
         found["model"] += [who] * size
     table = pd.DataFrame(found)
     return (table.drop(columns="model") if "model" not in opened.names else table), []
-
-def _without_metrics(opened: Opened, metric: str | None) -> None:
-    "Refuse a metric for a file that has but one verdict a sample."
-    if metric: raise UserError(f"{opened.path}: no metrics in it to choose {metric!r} from; leave --metric out")
-
-def _of_task(opened: Opened, task: str | None) -> list[dict]:
-    "The rows of one task, where a column says which; all of them otherwise."
-    if "task" not in opened.names:
-        if task: raise UserError(f"{opened.path}: no column 'task' to choose {task!r} by")
-        return list(opened.rows)
-    chosen = one_of("task", [str(row.get("task")) for row in opened.rows], task, opened.path)
-    return [row for row in opened.rows if str(row.get("task")) == chosen]
 
 # %% ../../nbs/api/responses/10_logs.ipynb #7d7f8913
 LM_EVAL_OWN = ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash",

@@ -492,7 +492,7 @@ BAD_COUNTS = [
     ([dict(question="q", correct=None)], [], "sample 1: correct is None"),
     ([dict(verdict="right")], [], "no column 'question_id'"),
     (counted([0, 1], model="a") + counted([1, 1], model=None), [], "sample 9 has no model"),
-    (counted([0, 1]), ["--out", "a.jsonl"], "is there already"),
+    (counted([0, 1]), ["--out", "a.jsonl"], "a.jsonl: the table is written as CSV; give a name such as a.csv"),
 ]
 
 
