@@ -145,15 +145,15 @@ def test_bad_teacher_files_are_one_line(shared_store, monkeypatch, tmp_path):
     assert re.search(r"arms cannot be made equal: 'new knowledge' has no right response to learn from", refused(able))
 
 
-def test_the_command_names_the_cell_and_exits_with_1(shared_store):
+def test_what_is_known_beforehand_is_refused_before_a_notebook_is_opened(shared_store):
     done = command("rlvd", "section", "05", "--profile", "smoke", "-p", "teacher=/nowhere.jsonl", out=shared_store)
-    said = r"^rlvd: section 05 failed in cell \d+ .*UserError: .*/nowhere.jsonl: no such file"
-    assert done.returncode == 1 and re.search(said, last_line(done)), done.stderr[-1500:]
+    assert done.returncode == 2 and done.stderr == "rlvd: /nowhere.jsonl: no such file\n"
 
 
-def test_section_07_refuses_what_it_cannot_use(shared_store):
+def test_the_command_names_the_cell_and_exits_with_1(shared_store):
     done = command("rlvd", "section", "07", "--profile", "smoke", "-p", "seeds=1", out=shared_store)
-    assert done.returncode == 1 and "needs at least 2 seeds" in last_line(done), done.stderr[-2000:]
+    said = r"^rlvd: section 07 failed in cell \d+ .*UserError: .*needs at least 2 seeds"
+    assert done.returncode == 1 and re.search(said, last_line(done)), done.stderr[-2000:]
 
 
 @pytest.mark.parametrize(

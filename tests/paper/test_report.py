@@ -170,12 +170,11 @@ def test_side_runs_and_failed_ones_leave_the_report_alone(report, shared_store):
     done = command("rlvd", "section", "1", "--profile", "smoke", "-p", "samples=32", out=shared_store)
     page = shared_store / "runs" / "smoke-01-samples=32" / "index.html"
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == f"the page is {page}" and page.is_file()
-    given, message = "task=tracing", "UserError: the lab's model knows the task 'kinship' alone, not 'tracing'"
-    failed = command("rlvd", "section", "03", "--profile", "smoke", "-p", given, out=shared_store)
+    failed = command("rlvd", "section", "07", "--profile", "smoke", "-p", "seeds=1", out=shared_store)
     last = failed.stderr.strip().splitlines()[-1]
-    assert failed.returncode == 1 and last.startswith("rlvd: section 03 failed in cell "), failed.stderr[-1500:]
+    assert failed.returncode == 1 and last.startswith("rlvd: section 07 failed in cell "), failed.stderr[-1500:]
     kept = Path(last.rsplit("the notebook so far is ", 1)[1])
-    assert message in last and kept.parent == shared_store / "runs" / "smoke-03-task=tracing"
+    assert "needs at least 2 seeds" in last and kept.parent == shared_store / "runs" / "smoke-07-seeds=1"
     assert "UserError" in kept.read_text() and not (kept.parent / "index.html").exists()
     assert before == {path: path.read_bytes() for path in report.iterdir()}
 
