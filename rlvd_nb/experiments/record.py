@@ -122,10 +122,15 @@ def read_record(
     name: str,           # in RECORDED
     folder: Path = None, # of its evidence; the project's when None
 ) -> dict[int, Measurements]:
-    "What was measured of each whole replicate, by number; evidence of two protocols is refused, and so is none."
+    """What was measured of each whole replicate, by number; those that are not whole yet are told and left out.
+
+    Evidence of two protocols is refused, and so is none, or a file whose name is no number."""
     check_recorded(name)
     folder = folder or evidence_dir(name)
-    files = sorted(folder.glob("*.npz"), key=lambda path: int(path.stem))
+    files = sorted(folder.glob("*.npz"))
+    for path in files:
+        if not path.stem.isdecimal(): raise UserError(f"{path} is no evidence; a replicate's file is named by its number")
+    files.sort(key=lambda path: int(path.stem))
     found = {int(path.stem): read_measurements(path) for path in files}
     if not found: raise UserError(f"{folder} has no evidence; make it with: rlvd evidence {name}")
     first = next(iter(found.values())).protocol
@@ -133,6 +138,8 @@ def read_record(
         if where := difference(first | dict(replicates=0), each.protocol | dict(replicates=0)):
             raise UserError(f"{path} and {files[0]} are of two protocols: {where}")
     most = max(len(each.models) for each in found.values())
+    for number, each in found.items():
+        if (there := len(each.models)) < most: print(f"left out replicate {number}: {there} of {most} models are measured")
     return {number: each for number, each in found.items() if len(each.models) == most}
 
 def stand_of(

@@ -162,7 +162,7 @@ def record_ledger(
 
     Its seeds are replicates here, and low and high are ends of the interval over them."""
     table = ledger({claim.needs: list(found) for claim in RECORD_CLAIMS}, RECORD_CLAIMS)
-    return table.assign(low=table["seed_low"], high=table["seed_high"])
+    return table.assign(test="t over replicates", low=table["seed_low"], high=table["seed_high"])
 
 # %% ../../nbs/api/paper/13_record_claims.ipynb #75ebc50a
 def _at(row) -> str:
