@@ -129,7 +129,8 @@ def read_record(
     folder = folder or evidence_dir(name)
     files = sorted(folder.glob("*.npz"))
     for path in files:
-        if not path.stem.isdecimal(): raise UserError(f"{path} is no evidence; a replicate's file is named by its number")
+        if not path.stem.isdecimal():
+            raise UserError(f"{path} is no evidence; a replicate's file is named by its number")
     files.sort(key=lambda path: int(path.stem))
     found = {int(path.stem): read_measurements(path) for path in files}
     if not found: raise UserError(f"{folder} has no evidence; make it with: rlvd evidence {name}")
@@ -139,7 +140,8 @@ def read_record(
             raise UserError(f"{path} and {files[0]} are of two protocols: {where}")
     most = max(len(each.models) for each in found.values())
     for number, each in found.items():
-        if (there := len(each.models)) < most: print(f"left out replicate {number}: {there} of {most} models are measured")
+        there = len(each.models)
+        if there < most: print(f"left out replicate {number}: {there} of {most} models are measured")
     return {number: each for number, each in found.items() if len(each.models) == most}
 
 def stand_of(
