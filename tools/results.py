@@ -1,4 +1,5 @@
 """RESULTS.md and the README's findings, from the tables in figures/: python tools/results.py writes both."""
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -154,12 +155,18 @@ def results() -> str:
     return "\n\n".join([head, *parts]) + "\n"
 
 
+def worlds_of(name: str) -> str:
+    "The worlds that an experiment of the record has measured."
+    inputs = json.loads((ROOT / "figures" / "record_changes.json").read_text())["inputs"]
+    return inputs["record"][name].rpartition(", ")[0].replace("replicates", "worlds")
+
+
 def findings() -> str:
     "Three findings in plain sentences, each with its numbers, for the README."
     moved, claims = read("record_changes").set_index(["arm", "measure"]), read("record_claims").set_index("id")
     along = read("record_frontier")
     last = along[along["step"] == along["step"].max()].set_index(["arm", "measure"])
-    worlds, arms = moved["replicates"].max(), list(dict.fromkeys(last.index.get_level_values("arm")))
+    arms = list(dict.fromkeys(last.index.get_level_values("arm")))
     by = lambda arm, measure, table=moved: change(table.loc[(arm, measure)], 100, "value")
     cool = next(arm for arm, _ in moved.index if arm.startswith("base, temperature"))
     primary = claims.loc["A.0"]
@@ -170,14 +177,14 @@ def findings() -> str:
         (
             "**RLVR, at the learning rate that training reward chooses, moves accuracy by"
             f" {by('RLVR', 'accuracy')} points and exact pass@256 on answerable questions by"
-            f" {by('RLVR', 'pass@256')}** ({worlds} worlds). On the hard ones, where the base model gives a"
+            f" {by('RLVR', 'pass@256')}** ({worlds_of('record')}). On the hard ones, where the base model gives a"
             " valid response less than once in 256 tries, pass@256 moves by"
             f" {by('RLVR', 'hard: pass@256')}. Mere sharpening, the {cool.replace(', ', ' at ')}, moves accuracy by"
             f" {by(cool, 'accuracy')} and pass@256 by {by(cool, 'pass@256')}."
         ),
         (
             f"**How fast and how far decides.** After {along['step'].max()} steps, by learning rate, accuracy and"
-            f" pass@256 have moved by {rates} points ({along['replicates'].max()} worlds)."
+            f" pass@256 have moved by {rates} points ({worlds_of('frontier')})."
         ),
         (
             f"**New knowledge less RLVR: {points(primary['value'], primary['low'], primary['high'])} points of exact"
