@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['UNKNOWN', 'SAMPLED', 'EXACT', 'OPERATOR_USE', 'PRECISION', 'FORMAT', 'SCORED', 'EFFORT', 'Measurements',
            'write_measurements', 'read_measurements', 'difference', 'divergence', 'exact_numbers', 'operator_use',
-           'measure_model', 'evidence_key', 'models_of', 'begin', 'measure_arm', 'measure_replicate', 'measured']
+           'measure_model', 'evidence_key', 'models_of', 'begin', 'measure_arm', 'measure_replicate', 'measured',
+           'supposed']
 
 # %% ../../nbs/api/experiments/15_measurements.ipynb #1be4e38c
 import json, zipfile
@@ -270,3 +271,24 @@ def measured(
     jobs = {number: (experiment, number, folder / f"{number}.npz") for number in numbers}
     found = run_jobs(measure_replicate, jobs, {}, experiment.run.settings.workers, f"{experiment.name}: replicates")
     return [found[number] for number in numbers]
+
+# %% ../../nbs/api/experiments/15_measurements.ipynb #e7db6905
+def supposed(
+    experiment: Experiment,                          # whose models are asked
+    value: Callable[[Ask, int], dict[str, float]],   # what would be measured, by name, of an ask at a step
+    questions: int = 8,                              # in each domain
+    steps: Sequence[int] = (1, 2),                   # of an ask along a training
+) -> Measurements:
+    "What would have been measured of one replicate; measures that are not named are gaps."
+    settings = json.loads(json.dumps(vars(experiment.run.settings)))
+    domains = list(dict.fromkeys(ask.domain for ask in experiment.asks))
+    where = lambda domain: dict(domain=domain) if domain else {}
+    about = [dict(id=f"{name} {i}", depth=None, kind=None) | where(name) for name in domains for i in range(questions)]
+    found = Measurements(dict(settings=settings), pd.DataFrame(about), pd.DataFrame(), {})
+    for ask in experiment.asks:
+        for step in steps if ask.along else (0,):
+            each = dict.fromkeys((*EXACT, *SAMPLED, *OPERATOR_USE), np.nan) | value(ask, step)
+            row = dict(arm=ask.name, step=step, fingerprint="", kl=0.) | where(ask.domain)
+            values = {name: np.full((1, questions), one, PRECISION) for name, one in each.items()}
+            found = found.add(pd.DataFrame([row]), values)
+    return found

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TEACHER_RATE', 'REASONING', 'KNOWLEDGE', 'WITHIN', 'CAPABILITY', 'ALL', 'RLVR_CLAIMS', 'RESPONSE_CLAIMS',
            'DISTILLATION_CLAIMS', 'CONTROL_CLAIMS', 'RECORD_CLAIMS', 'capabilities', 'chances', 'accuracies',
-           'unreached', 'between', 'record_ledger', 'say_frontier']
+           'unreached', 'between', 'over_worlds', 'record_ledger', 'say_frontier']
 
 # %% ../../nbs/api/paper/13_record_claims.ipynb #e1422065
 from collections.abc import Callable, Sequence
@@ -155,14 +155,21 @@ CONTROL_CLAIMS = (
 )
 RECORD_CLAIMS = RLVR_CLAIMS + RESPONSE_CLAIMS + DISTILLATION_CLAIMS + CONTROL_CLAIMS
 
+def over_worlds(
+    evidence: dict[str, list],  # by family, one entry a replicate
+    claims: tuple[Claim, ...],  # to be judged
+) -> pd.DataFrame:
+    """Claims judged over replicates; columns as those of `paper.judge.ledger`.
+
+    Its seeds are replicates here, and low and high are ends of the interval over them."""
+    table = ledger(evidence, claims)
+    return table.assign(test="t over replicates", low=table["seed_low"], high=table["seed_high"])
+
 def record_ledger(
     found: Sequence[Measurements], # one a replicate
 ) -> pd.DataFrame:
-    """Every claim, judged over the replicates; columns as those of `paper.judge.ledger`.
-
-    Its seeds are replicates here, and low and high are ends of the interval over them."""
-    table = ledger({claim.needs: list(found) for claim in RECORD_CLAIMS}, RECORD_CLAIMS)
-    return table.assign(test="t over replicates", low=table["seed_low"], high=table["seed_high"])
+    "Every claim of the record; columns as those of `over_worlds`."
+    return over_worlds({claim.needs: list(found) for claim in RECORD_CLAIMS}, RECORD_CLAIMS)
 
 # %% ../../nbs/api/paper/13_record_claims.ipynb #75ebc50a
 def _at(row) -> str:
