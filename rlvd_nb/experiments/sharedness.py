@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CARRIED', 'EVEN', 'LEARNED', 'KEPT', 'USE', 'GAIN', 'FALL', 'levels_of', 'targets_of', 'mean_of', 'carried_over',
-           'slope_weights', 'slope_by_question', 'use_of_operator', 'courses', 'steps_needed', 'efficiency', 'averaged',
-           'accuracies_of', 'sharing_gates']
+           'slope_weights', 'slope_by_question', 'use_of_operator', 'courses', 'steps_needed', 'efficiency',
+           'efficiency_over_replicates', 'averaged', 'accuracies_of', 'sharing_gates']
 
 # %% ../../nbs/api/experiments/19_sharedness.ipynb #cc93d6fd
 from collections.abc import Callable, Sequence
@@ -136,6 +136,22 @@ def efficiency(
         goal = course["base"]["accuracy"].iloc[-1]
         needed = {start: steps_needed(*each[["step", "accuracy"]].T.values, goal) for start, each in course.items()}
         rows.append(dict(shared=shared, target=target, goal=goal) | needed)
+    return pd.DataFrame(rows)
+
+# %% ../../nbs/api/experiments/19_sharedness.ipynb #2590db30
+def efficiency_over_replicates(
+    found: Sequence[Measurements], # one a replicate
+) -> pd.DataFrame:
+    """A row a level, target and start: in how many replicates the goal was reached, and the mean steps to it.
+
+    Where some never reached it, the mean is not known: it is left empty."""
+    table, rows = pd.concat(map(efficiency, found)), []
+    for (shared, target), each in table.groupby(["shared", "target"], sort=False):
+        for start in STARTS:
+            steps, reached = each[start].to_numpy(), int(np.isfinite(each[start]).sum())
+            mean = steps.mean() if reached == len(steps) else np.nan
+            place = dict(shared=shared, target=target, start=start, goal=each["goal"].mean())
+            rows.append(place | dict(replicates=len(steps), reached=reached, steps=mean))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/api/experiments/19_sharedness.ipynb #b46a55fd
