@@ -88,7 +88,7 @@ def reinforce_few(
     "RLVR on few examples of a target."
     return train_rlvr(in_domain(run, target, run.settings.examples[target]), start)
 
-# %% ../../nbs/api/experiments/18_shared_operator.ipynb #5ac05700
+# %% ../../nbs/api/experiments/18_shared_operator.ipynb #fc3fd2ee
 def sharing_name(
     arm: str,          # "base", or in WARM_UPS
     shared: float,     # s
@@ -118,7 +118,7 @@ def shared_operator(
         for name in WARM_UPS[:4 if (shared, useful) == (last, 1.) else 2]:
             arms[sharing_name(name, shared, useful)] = Arm(warm_sharing, base, given=(name, useful))
     starts = [sharing_name(name, shared) for shared in (s.levels[0], last) for name in ("base", "warm-up")]
-    few = {few_name(start, target): (start, target) for start in starts for target in s.targets}
+    few = {few_name(start, target): (start, target) for start in starts for target in s.examples}
     whole = [Ask(arm, domain=domain) for arm in arms for domain in (*s.targets, s.toy)]
     begun = [
         Ask(sharing_name("base", last, useful), domain=f"{domain}, begun{how}")

@@ -6,7 +6,7 @@
 __all__ = ['WHERE', 'SHAREDNESS_CLAIMS', 'NEEDS', 'FIRST', 'in_targets', 'warmed', 'each_target', 'slopes', 'after_few',
            'kept_elsewhere', 'gates_of', 'sharedness_ledger']
 
-# %% ../../nbs/api/paper/14_sharedness_claims.ipynb #3dd7bb8d
+# %% ../../nbs/api/paper/14_sharedness_claims.ipynb #8f489eb9
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 from ..responses.evaluation import RISE
 from ..experiments.measurements import Measurements
 from ..experiments.shared_operator import PLACEBO, sharing_name
-from ..experiments.sharedness import levels_of, sharing_gates, slope_by_question, targets_of
+from ..experiments.sharedness import examples_of, levels_of, sharing_gates, slope_by_question, targets_of
 from ..experiments.warm_up import few_name
 from .claims import DIRECTION, MATTERS
 from .judge import Claim
@@ -60,7 +60,7 @@ def slopes(
     slope = lambda name: np.concatenate([slope_by_question(found, name, target) for target in targets_of(found)])
     return [(slope(PLACEBO), slope("warm-up"))]
 
-# %% ../../nbs/api/paper/14_sharedness_claims.ipynb #13ad8b8b
+# %% ../../nbs/api/paper/14_sharedness_claims.ipynb #0f0abb2a
 def _few(found: Measurements, start: str, target: str, shared: float) -> str:
     return few_name(sharing_name(start, levels_of(found)[-1 if shared else 0]), target)
 
@@ -72,7 +72,7 @@ def after_few(
     def pairs(found: Measurements) -> list:
         def right(start: str) -> np.ndarray:
             each = []
-            for target in targets_of(found):
+            for target in examples_of(found):
                 arm = _few(found, start, target, shared)
                 steps = found.models.query("arm == @arm and domain == @target")["step"].tolist()
                 each.append(100 * found.of(arm, "right", steps[place], target))
@@ -88,7 +88,7 @@ def kept_elsewhere(
         level = levels_of(found)[-1 if shared else 0]
         def change(start: str) -> np.ndarray:
             before, each = sharing_name(start, level), []
-            for target in targets_of(found):
+            for target in examples_of(found):
                 for other in (name for name in targets_of(found) if name != target):
                     after = found.of(_few(found, start, target, shared), "right", domain=other)
                     each.append(100 * (after - found.of(before, "right", domain=other)))
