@@ -18,12 +18,14 @@ def test_each_file_is_small_and_could_go_on(path):
     "Whoever runs the command again goes on with this file: its protocol is the one that the settings say."
     assert path.stat().st_size <= 200_000
     found = read_measurements(path, evidence_key(recorded(path.parent.name), int(path.stem)))
-    assert found.models["arm"].iloc[0] == "base"
+    assert found.models["arm"].iloc[0].startswith("base")
 
 
 @pytest.mark.parametrize("name", sorted({path.parent.name for path in FILES}))
 def test_replicates_share_no_question(name):
-    asked = [set(found.questions["id"]) for found in read_record(name).values()]
+    "But for programs and puzzles of two people, of which there are few."
+    about_world = lambda table: table[table["domain"].eq("kinship")] if "domain" in table else table
+    asked = [set(about_world(found.questions)["id"]) for found in read_record(name).values()]
     assert all(a.isdisjoint(b) for i, a in enumerate(asked) for b in asked[:i])
 
 
