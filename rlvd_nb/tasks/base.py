@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['RIGHT', 'WRONG', 'UNPARSED', 'ERROR', 'VERDICTS', 'VALID', 'BARE', 'CLOSES', 'OPENS', 'MARK', 'OWN_TURN',
            'NEXT_QUESTION', 'ANSWER', 'PARTS', 'Question', 'Grade', 'Task', 'Domain', 'Grammar', 'grammar_of',
-           'gives_answer', 'response_end', 'ran_on', 'task_names', 'check_task', 'load_task', 'choose',
+           'gives_answer', 'response_end', 'ran_on', 'task_names', 'check_task', 'faults_of', 'load_task', 'choose',
            'check_disjoint']
 
 # %% ../../nbs/api/tasks/01_base.ipynb #7920d430
 import re
 from importlib import import_module
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -165,6 +166,18 @@ def check_task(
 
 PARTS = "name", "version", "max_tokens", "untrusted", "questions", "grade", "source" # of a Task
 
+@contextmanager
+def faults_of(
+    name: str, # a task, or the dotted path of a module of the user's own
+) -> Iterator[None]:
+    "An exception of the user's own module is a UserError that names it; the library's own go on."
+    try: yield
+    except (UserError, SyntaxError, ModuleNotFoundError): raise
+    except Exception as error:
+        if "." not in name: raise
+        said = str(error).partition("\n")[0]
+        raise UserError(f"task {name!r} cannot be loaded: {type(error).__name__}: {said}") from error
+
 def load_task(
     name: str,   # a task of the library, or the dotted path of a module with a function `task`
     **options,   # what that function takes
@@ -172,7 +185,8 @@ def load_task(
     "The task of this name; an unknown name or option is refused."
     check_task(name)
     path = name if "." in name else f"rlvd_nb.tasks.{name}"
-    try: module = import_module(path)
+    try:
+        with faults_of(name): module = import_module(path)
     except SyntaxError as error: raise UserError(f"task {name!r} is no Python: {error}") from error
     except ModuleNotFoundError as error:
         if not error.name: raise
@@ -180,7 +194,7 @@ def load_task(
         missing = "" if path.startswith(error.name) else ", which is not installed"
         raise UserError(f"{needs} {error.name}{missing}") from error
     if not hasattr(module, "task"): raise UserError(f"module {path} has no function 'task', so it is no task")
-    found = module.task(**options)
+    with faults_of(name): found = module.task(**options)
     lacking = [part for part in PARTS if not hasattr(found, part)]
     if lacking: raise UserError(f"task {name!r} has no {lacking[0]!r}; it must have: {', '.join(PARTS)}")
     return found

@@ -98,6 +98,8 @@ MODULES = {
     "broken": ("x = (\n", "is no Python: '(' was never closed"),
     "lacks": ("import no_such_package\n", "imports no_such_package, which is not installed"),
     "plain": ("x = 1\n", "has no function 'task', so it is no task"),
+    "undefined": ("x = no_such_name\n", "cannot be loaded: NameError: name 'no_such_name' is not defined"),
+    "fails": ("def task(): return {}['board']\n", "cannot be loaded: KeyError: 'board'"),
     "odd": ("def task(): return 5\n", "has no 'name'; it must have: name, version, max_tokens"),
 }
 
