@@ -192,7 +192,7 @@ def plan_run(
     "What is to be run; whatever cannot be is refused."
     from rlvd_nb.experiments.run import begin_run, setting_of
     profile = setting_of(profile, given.get("model"))
-    notebooks = chosen_sections(numbers or sorted(set(load_profile(profile)) - {"all"}))
+    notebooks = chosen_sections(numbers or sorted(filter(str.isdecimal, load_profile(profile))))
     known = {number: parameters_of(path) for number, path in notebooks.items()}
     check_known(known, given)
     if record: check_record(profile, given)

@@ -20,7 +20,7 @@ from ..core.errors import UserError
 from ..core.seeds import derive_seed
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
 from rlvd_nb.tasks.operator import (
-    COMMON, OPERATOR, Attempt, Marks, OperatorConfig, draw_marks, marks_of, operator_words, private_marks, unfold,
+    COMMON, OPERATOR, Attempt, Marks, OperatorConfig, draw_marks, marks_of, operator_words, unfold, words_of,
     write_attempt,
 )
 from .kinship import CHECK, PATTERNS, THINK, split_of
@@ -194,7 +194,7 @@ class Parts(ABC):
         levels: Sequence,    # what `draw` takes
     ):
         self.config, self.levels, self.drawn = config, levels, {}
-        self.marks = marks_of(config, ("common", COMMON), (self.name, private_marks(self.name)))
+        self.marks = marks_of(config, *words_of(self.name))
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, level) -> Item: "An item of this level."

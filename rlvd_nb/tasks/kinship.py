@@ -27,7 +27,7 @@ from ..core.seeds import derive_seed
 from .base import BARE, RIGHT, UNPARSED, VALID, WRONG, Grade, Grammar, Question
 from rlvd_nb.tasks.operator import (
     COMMON, OPERATOR, Attempt, Marks, OperatorConfig, draw_attempt, draw_marks, marks_of, operator_words,
-    private_marks, unfold, write_attempt,
+    unfold, words_of, write_attempt,
 )
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #eca4db71
@@ -213,7 +213,7 @@ class World:
         self.relations = RELATIONS[:config.relations]
         self.people = entity_names(config.entities, config.seed)
         self.index = {name: i for i, name in enumerate(self.people)}
-        self.marks = marks_of(config, ("common", COMMON), ("kinship", private_marks("kinship")))
+        self.marks = marks_of(config, *words_of("kinship"))
         self.back = np.argsort(self.facts.true) # with the operator: who leads to each person
         self.starts = [*self.relations, *[WHOSE] * bool(self.marks)]
 

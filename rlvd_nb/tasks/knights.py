@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, model_validator
 from ..core.errors import UserError, configured
 from ..core.seeds import derive_seed, digest
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
-from .operator import COMMON, OPERATOR, Marks, TriedConfig, marks_of, operator_words, private_marks
+from .operator import COMMON, OPERATOR, PLACEBO, Marks, TriedConfig, marks_of, operator_words, private_marks
 from .kinship import CHECK, THINK
 from .puzzle_logic import Puzzle, canonical, holds, solutions, the_solution
 
@@ -437,7 +437,7 @@ def marks_in(
     config: PuzzleConfig, # whether it is the placebo
 ) -> dict[str, Marks]:
     "The words of the operator by owner: the common ones or the placebo's; none without it."
-    return marks_of(config, ("placebo", private_marks("placebo")) if config.placebo else ("common", COMMON))
+    return marks_of(config, (PLACEBO, private_marks(PLACEBO)) if config.placebo else ("common", COMMON))
 
 # %% ../../nbs/api/tasks/11_knights.ipynb #835d12af
 def pretraining_text(
@@ -477,7 +477,7 @@ class Knights:
         self.starts = list(NAMES[:config.names])
         self.vocabulary = [
             "?", CHECK, THINK, ":", ";", *(step for step in STEPS if step != CHECK), "clash", "not", *JOINS, *ROLES,
-            *TRUTHS, *self.starts, *(COMMON + private_marks("placebo")) * bool(self.marks),
+            *TRUTHS, *self.starts, *(COMMON + private_marks(PLACEBO)) * bool(self.marks),
         ]
 
     def questions(self, split: str) -> list[Question]:
@@ -487,7 +487,7 @@ class Knights:
 
     def grade(self, question: Question, completion: str) -> Grade:
         "Judge the answer and every step on the way to it."
-        return grade_chain(question, completion, tuple(self.marks.values()))
+        return grade_chain(question, completion, (COMMON, private_marks(PLACEBO)) if self.marks else ())
 
     def gold_response(self, question: Question) -> str:
         "A response that must be right."
