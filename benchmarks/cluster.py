@@ -27,7 +27,8 @@ class MadeUp:
     def rows(self, requests, params):
         waiting, drawn = [], 0
         for r in requests:
-            waiting += [(r.prompt, i, f"{TEXT}{r.prompt} {i}", 40, -20., True) for i in range(r.start, r.start + r.count)]
+            wanted = range(r.start, r.start + r.count)
+            waiting += [(r.prompt, i, f"{TEXT}{r.prompt} {i}", 40, -20., True) for i in wanted]
             while len(waiting) >= BATCH or (waiting and r is requests[-1]):
                 if drawn >= self.most: return
                 batch, waiting = waiting[:BATCH], waiting[BATCH:]
@@ -58,7 +59,8 @@ def store(rows):
     print(f"{rows} rows of {SAMPLES} to {len(prompts(rows))} prompts")
     with tempfile.TemporaryDirectory() as folder:
         for what in ("write a third", "go on", "count"):
-            subprocess.run([sys.executable, __file__, "--step", what, "--folder", folder, "--rows", str(rows)], check=True)
+            given = ["--step", what, "--folder", folder, "--rows", str(rows)]
+            subprocess.run([sys.executable, __file__, *given], check=True)
 
 
 def work(number):

@@ -19,7 +19,8 @@ class Nodes:
 
     def add(self, **variables):
         "A node of one processor, with these environment variables; it can import what tests share."
-        with environment(**dict(PYTHONPATH=str(Path(__file__).parent)) | variables): return self.cluster.add_node(num_cpus=1, **SMALL)
+        with environment(**dict(PYTHONPATH=str(Path(__file__).parent)) | variables):
+            return self.cluster.add_node(num_cpus=1, **SMALL)
 
     def remove(self, node) -> None:
         "Kill a node's processes."

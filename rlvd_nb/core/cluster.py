@@ -51,7 +51,7 @@ def check_versions(
         if there.get(name) == version: continue
         raise UserError(f"node {node} has {name} {there.get(name) or 'not at all'}, and {version} is here; {remedy}")
 
-# %% ../../nbs/api/core/08_cluster.ipynb #eef2211f
+# %% ../../nbs/api/core/08_cluster.ipynb #f1585185
 WAIT = 120 # seconds in which a node must start a process that can say what is installed
 
 def check_nodes() -> None:
@@ -60,9 +60,9 @@ def check_nodes() -> None:
     from ray.exceptions import GetTimeoutError, NodeDiedError, TaskUnschedulableError, WorkerCrashedError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
     def asked() -> dict[str, str]:
-        try: from rlvd_nb.core.cluster import versions
+        from importlib import import_module
+        try: return import_module("rlvd_nb.core.cluster").versions()
         except ImportError: return {}
-        return versions()
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     if not nodes: raise UserError("the cluster has no node with processors; start one: ray start --address=HOST:PORT")
     on = lambda node: NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -72,7 +72,7 @@ def check_nodes() -> None:
     for name, answer in zip((node["NodeManagerAddress"] for node in nodes), answers):
         try: check_versions(name, ray.get(answer, timeout=WAIT), here)
         except GetTimeoutError:
-            raise UserError(f"node {name} has not said within {WAIT} seconds what is installed there; see its ray status")
+            raise UserError(f"node {name} has not said within {WAIT} seconds what is installed there")
         except (TaskUnschedulableError, WorkerCrashedError, NodeDiedError): pass  # it has gone away meanwhile
 
 # %% ../../nbs/api/core/08_cluster.ipynb #19d77688

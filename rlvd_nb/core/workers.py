@@ -15,7 +15,7 @@ from pebble import ProcessPool
 
 from .errors import UserError
 
-# %% ../../nbs/api/core/07_workers.ipynb #0e8c2faa
+# %% ../../nbs/api/core/07_workers.ipynb #05a450df
 PLACES = ("here", "processes", "ray")
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Place:
         if self.on not in ("", *PLACES): raise UserError(f"--on must be {', '.join(PLACES)}, not {self.on!r}")
         if self.address and self.on != "ray":
             raise UserError(f"--address {self.address} is of a Ray cluster; give --on ray with it, or leave it out")
-        if self.workers < 0: raise UserError(f"workers must be 0 (none: work in this process) or more, not {self.workers}")
+        workers_wanted(self.workers)
         if self.workers and self.on == "here":
             raise UserError(f"--on here is one process; leave --workers {self.workers} out, or take --on processes")
 

@@ -99,7 +99,8 @@ class Gaps:
         "(prompt, first index, count) of each run of missing ones."
         found = []
         for prompt, row in self.there.items():
-            starts, ends = (np.flatnonzero(np.diff(row.astype(np.int8), prepend=1, append=1) == step) for step in (-1, 1))
+            steps = np.diff(row.astype(np.int8), prepend=1, append=1)
+            starts, ends = (np.flatnonzero(steps == step) for step in (-1, 1))
             found += [(prompt, int(start), int(end - start)) for start, end in zip(starts, ends)]
         return found
 

@@ -182,7 +182,7 @@ def graded_rows(
     names = [default if row.get("task") is None else str(row["task"]) for row in rows]
     wheres = [f"{path}, row {number}" for number in range(1, len(rows) + 1)]
     responses, places = [text_of(row, "response", where) for row, where in zip(rows, wheres)], {}
-    for place, name in enumerate(names): places.setdefault(name, []).append(place)
+    for i, name in enumerate(names): places.setdefault(name, []).append(i)
     judges = {name: judge(name) for name in places}
     asked = {
         name: questions_of(judges[name], [rows[i] for i in places[name]], [wheres[i] for i in places[name]])
