@@ -36,3 +36,24 @@ def made_up(prompt: str, start: int, count: int) -> pd.DataFrame:
     "Rows of the store's schema, a function of prompt and index."
     rows = [(prompt, i, f"{prompt} {i}", 2, -1.5, True) for i in range(start, start + count)]
     return pd.DataFrame(rows, columns=SAMPLE_COLUMNS)
+
+
+PROMPTS = [f"prompt {i:02}" for i in range(20)]
+
+
+def drawing_slowly(*_):
+    "In place of an engine: a part every tenth of a second."
+    def draw(job):
+        for request in job[0]:
+            time.sleep(.1)
+            yield made_up(request.prompt, request.start, request.count)
+    return draw
+
+
+def drawing(died: str, *_):
+    "In place of an engine: made-up rows, a part a request; the first worker that is asked for a second part dies."
+    def draw(job):
+        for number, request in enumerate(job[0]):
+            if number and once(died): os.kill(os.getpid(), signal.SIGKILL)
+            yield made_up(request.prompt, request.start, request.count)
+    return draw

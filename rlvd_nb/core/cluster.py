@@ -83,7 +83,7 @@ def check_answers(
 ) -> None:
     "UserError unless a Ray cluster answers there."
     said = UserError(
-        f"no Ray cluster answers at {address} within {ANSWER} seconds; is it up, and its token in ~/.ray/auth_token here?"
+        f"no Ray cluster answers at {address} within {ANSWER} seconds; is it up, and is its token in ~/.ray/auth_token?"
     )
     host, sign, port = address.removeprefix("ray://").rpartition(":")
     if not sign or not port.isdecimal():

@@ -162,8 +162,8 @@ def grade_responses(
     usable, times = set(map(key, good)), Counter(map(key, questions))
     judged = iter(
         grade_pairs(
-            task, [pair for pair in zip(questions, responses) if key(pair[0]) in usable], place.workers or None,
-            progress=True, place=place,
+            task, [pair for pair in zip(questions, responses) if key(pair[0]) in usable], progress=True,
+            workers=place.workers or None, place=place,
         )
     )
     grades = [

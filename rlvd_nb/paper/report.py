@@ -268,7 +268,7 @@ def checked(
 PACKAGES = [
     ("torch", "training and sampling", "train", False), ("trl", "RLVR and distillation", "train", False),
     ("papermill", "running sections", "dev", False), ("peft", "low-rank adapters", "train", True),
-    ("nbdev", "working on the library", "dev", True),
+    ("nbdev", "working on the library", "dev", True), ("ray", "work on a cluster", "ray", True),
 ]
 
 # %% ../../nbs/api/paper/12_report.ipynb #55a9a63c

@@ -4,8 +4,11 @@ Starting it and joining it take longest, so that is done once."""
 import os, signal, subprocess, sys, threading, time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import ray_jobs
+from conftest import ROOT
 from ray_jobs import work
 
 from rlvd_nb.core import cluster as module
@@ -16,9 +19,11 @@ from rlvd_nb.experiments.jobs import run_at
 from rlvd_nb.experiments.measurements import measured
 from rlvd_nb.experiments.protocol import Arm, Ask, Experiment, make_base
 from rlvd_nb.experiments.run import begin_run
-from rlvd_nb.models.sampling import SamplingParams
+from rlvd_nb.models import shards
+from rlvd_nb.models.checkpoints import Model
+from rlvd_nb.models.sampling import Request, SamplingParams
 from rlvd_nb.models.shards import ShardedSampler, engine_there
-from rlvd_nb.models.store import read_parts, respond
+from rlvd_nb.models.store import fill, read_parts, respond
 from rlvd_nb.tasks.grading import grade_pairs
 from rlvd_nb.tasks.kinship import task as kinship
 
@@ -123,63 +128,80 @@ def test_evidence_is_that_of_one_process(ray_nodes, place, store, tmp_path):
     assert all(a.models.equals(b.models) for a, b in zip(again, there))
 
 
-DRAW = """
+FILL = """
 import sys
 from pathlib import Path
+import ray_jobs
 from rlvd_nb.core.workers import Place
+from rlvd_nb.models import shards
 from rlvd_nb.models.checkpoints import Model
-from rlvd_nb.models.shards import ShardedSampler
-from rlvd_nb.models.store import respond
+from rlvd_nb.models.checkpoints import Model
 from rlvd_nb.models.sampling import SamplingParams
-from rlvd_nb.tasks.kinship import task
-model, kinship = Model.at(Path(sys.argv[1])), task(entities=40, train_questions=30, test_questions=30)
-many = lambda model: ShardedSampler(model, str(model.folder), "transformers", Place("ray", address=sys.argv[2]), 16)
-questions, params = kinship.questions("test"), SamplingParams(max_tokens=8)
-respond(model, kinship, questions, 32, params, engine="transformers", sampler=many)
+from rlvd_nb.models.store import fill
+shards.engine_at = ray_jobs.drawing_slowly
+many = shards.ShardedSampler(Model(Path(), ""), "", "", Place("ray", address=sys.argv[2]), 16)
+fill(Path(sys.argv[1]), ray_jobs.PROMPTS, 64, SamplingParams(), lambda: many)
 """
 
 
-def test_a_killed_driver_goes_on(place, store, tiny_model, monkeypatch):
-    "kill -9 of who asked: another goes on, nothing is drawn twice, and the responses are those of one engine."
-    given = [sys.executable, "-c", DRAW, str(tiny_model.folder), place.address]
-    process = subprocess.Popen(given, env=os.environ | dict(RLVD_OUT=str(store)))
-    soon(lambda: len(list(store.glob("store/samples/*/*.parquet"))) > 2 or process.poll() is not None)
+def test_a_killed_driver_goes_on(place, tmp_path, monkeypatch):
+    "kill -9 of who asked: another goes on, and nothing is drawn twice."
+    process = subprocess.Popen(
+        [sys.executable, "-c", FILL, str(tmp_path), place.address],
+        env=os.environ | dict(PYTHONPATH=os.pathsep.join([str(Path(ray_jobs.__file__).parent), str(ROOT)])),
+    )
+    soon(lambda: len(list(tmp_path.glob("*.parquet"))) > 2 or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    folder, = store.glob("store/samples/*/")
-    there, questions = read_parts(folder, []), TASK.questions("test")
-    assert 0 < len(there) < 32 * 30
-    many = lambda model: ShardedSampler(model, str(model.folder), "transformers", place, 100)
-    resumed = respond(tiny_model, TASK, questions, 32, PARAMS, engine="transformers", sampler=many)
-    rows = read_parts(folder, [])
-    assert len(rows) == 32 * 30 and not rows.duplicated(["prompt", "sample_index"]).any()
-    monkeypatch.setenv("RLVD_OUT", str(store) + "-here")
-    alone = respond(tiny_model, TASK, questions, 32, PARAMS, engine="transformers")
-    assert resumed["completion"].tolist() == alone["completion"].tolist()
+    assert process.wait() == -signal.SIGKILL and 0 < len(read_parts(tmp_path, [])) < 64 * 20
+    monkeypatch.setattr(shards, "engine_at", ray_jobs.drawing)
+    many = ShardedSampler(Model(Path(), ""), str(tmp_path / "no death"), "", place, 100)
+    (tmp_path / "no death").touch()
+    fill(tmp_path, ray_jobs.PROMPTS, 64, PARAMS, lambda: many)
+    rows = read_parts(tmp_path, []).sort_values(["prompt", "sample_index"], ignore_index=True)
+    assert rows.equals(pd.concat([ray_jobs.made_up(prompt, 0, 64) for prompt in ray_jobs.PROMPTS], ignore_index=True))
 
 
-def test_a_full_disk(place, store, tiny_model, tmp_path, monkeypatch):
+def test_a_worker_that_dies_in_a_shard(place, tiny_model, tmp_path, monkeypatch):
+    "What it has sent is not drawn again, and the rest is."
+    monkeypatch.setattr(shards, "engine_at", ray_jobs.drawing)
+    requests = [Request(prompt, 0, 8) for prompt in ("a", "b", "c", "d")]
+    rows = pd.concat(ShardedSampler(tiny_model, str(tmp_path / "died"), "", place, 32).rows(requests, PARAMS))
+    assert (tmp_path / "died").exists()
+    assert sorted(zip(rows["prompt"], rows["sample_index"])) == [(r.prompt, i) for r in requests for i in range(8)]
+
+
+def test_a_full_disk(place, tmp_path, monkeypatch):
     "One line, what was written stays whole, and the cluster is free again."
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("mounting a small file system needs more rights than this machine gives")
     try:
-        monkeypatch.setenv("RLVD_OUT", str(disk / "out"))
-        (disk / "filler").write_bytes(b"x" * 280_000)
-        many = lambda model: ShardedSampler(model, str(model.folder), "transformers", place, 100)
+        (disk / "filler").write_bytes(b"x" * 270_000)
+        monkeypatch.setattr(shards, "engine_at", ray_jobs.drawing)
+        (tmp_path / "no death").touch()
+        many = ShardedSampler(Model(Path(), ""), str(tmp_path / "no death"), "", place, 64)
         with pytest.raises(UserError, match="no space left on device"):
-            respond(tiny_model, TASK, TASK.questions("test"), 512, PARAMS, engine="transformers", sampler=many)
+            fill(disk, ray_jobs.PROMPTS, 64, PARAMS, lambda: many)
         assert not list(disk.rglob("*.part"))
         soon(lambda: ray.available_resources().get("CPU") == 2)
     finally: subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_responses_are_those_of_one_engine(place, store, tiny_model, monkeypatch):
+    "A real model, two engines, shards of another size than the batches of one."
+    assert engine_there("auto", place) == "transformers"
+    many = lambda model: ShardedSampler(model, str(model.folder), "transformers", place, 50)
+    drawn = respond(tiny_model, TASK, TASK.questions("test"), 8, PARAMS, engine="transformers", sampler=many)
+    monkeypatch.setenv("RLVD_OUT", str(store) + "-here")
+    alone = respond(tiny_model, TASK, TASK.questions("test"), 8, PARAMS, engine="transformers")
+    assert drawn.drop(columns="logprob").equals(alone.drop(columns="logprob"))
 
 
 def test_models_that_workers_do_not_have(place, store, tiny_model, tmp_path):
     many = lambda model: ShardedSampler(model, str(tmp_path / "nowhere"), "transformers", place)
     with pytest.raises(UserError, match="^worker on .*: model .*nowhere.* is neither a local folder nor on the hub"):
         respond(tiny_model, TASK, TASK.questions("test"), 2, PARAMS, engine="transformers", sampler=many)
-    assert engine_there("auto", place) == "transformers"
 
 
 def test_grades_are_those_of_this_machine(place):
