@@ -308,6 +308,7 @@ def measured_on_ray(
     left = {number: len(lacking(experiment, found[number])) for number in files}
     names, label = [number for number in files if left[number]], f"{experiment.name}: models"
     job = lambda number: (experiment, number, found[number])
+    if not names: return found
     with cluster(place.address), tqdm(total=sum(left.values()), desc=label, unit=" models", smoothing=0) as bar:
         for number, more, part in parts_on_ray(measuring, names, job, {}, place):
             if not more: continue
