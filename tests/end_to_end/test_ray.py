@@ -86,6 +86,7 @@ def test_a_node_that_goes_away(ray_nodes, place, tmp_path):
 
 def test_what_a_cluster_cannot_give(ray_nodes, place, tmp_path, monkeypatch):
     "More workers than it has room for; a node without the package; a module that workers do not have."
+    soon(lambda: ray.cluster_resources().get("CPU") == 2)  # the node of the test before has gone
     with pytest.raises(UserError, match="^the cluster has 2 processors, too few for --workers 3; take at most 2"):
         run_at(Place("ray", 3), work, {name: ("be", 0) for name in "abc"}, {}, "jobs")
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['rlvd_nb'] = None  # as if it were not there\n")
