@@ -24,6 +24,7 @@ test: env  ## library notebooks, the in-sync check, pytest (which runs the secti
 	rm -rf $(RLVD_SCRATCH)
 	$(BIN)/nbdev_test --n_workers 2 --path nbs/api
 	$(BIN)/nbdev_test --path nbs/how_to_read_these_numbers.ipynb
+	$(BIN)/nbdev_test --path nbs/more_than_one_machine.ipynb
 	$(BIN)/python tools/in_sync.py
 	$(BIN)/python -m pytest --numprocesses 2
 

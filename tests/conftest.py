@@ -21,13 +21,22 @@ def shares(file: str) -> bool:
     return "shared_store" in (ROOT / file).read_text()
 
 
+@cache
+def clusters(file: str) -> bool:
+    "Whether the tests of a file use the Ray cluster."
+    return "ray_nodes" in (ROOT / file).read_text()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """How tests are dealt out to processes: files that share the smoke models are one piece of work, which begins
-    first; every other test is a piece by itself. (The groups of xdist 3.8 mean nothing to pytest 9.2.)"""
+    first, and so are those that share the Ray cluster; every other test is a piece by itself. (The groups of xdist 3.8
+    mean nothing to pytest 9.2.)"""
     from xdist.scheduler import LoadScopeScheduling
     class Scheduler(LoadScopeScheduling):
-        def _split_scope(self, nodeid): return "smoke" if shares(nodeid.split("::")[0]) else nodeid
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return "smoke" if shares(file) else "ray" if clusters(file) else nodeid
     return Scheduler(config, log)
 
 
@@ -107,6 +116,15 @@ def common(tmp_path_factory, worker_id):
     "A folder that all processes of this run of the tests have in common."
     base = tmp_path_factory.getbasetemp()
     return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def ray_nodes():
+    "A Ray cluster of a head and two nodes of one processor each; all tests that use it are in one process."
+    from ray_cluster import Nodes
+    nodes = Nodes()
+    try: yield nodes
+    finally: nodes.cluster.shutdown()
 
 
 def made_once(folder, make):

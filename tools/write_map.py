@@ -6,10 +6,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 API = ROOT / "nbs" / "api"
 WINGS = {
-    "core": "paths, errors, seeds, artifacts that are whole or not there, tables on disk",
+    "core": "paths, errors, seeds, artifacts that are whole or not there, tables on disk, workers and clusters",
     "tasks": "questions, golds, graders, chains, the lab's worlds, benchmark records, the sandbox",
     "stats": "estimators, comparison, replicates: arrays in, arrays or small tables out",
-    "models": "a model on disk as a value, prompts, samplers, scoring, the store of samples",
+    "models": "a model on disk as a value, prompts, samplers, scoring, the store of samples, shards",
     "training": "pretraining, supervised fine-tuning, GRPO, on-policy distillation",
     "responses": "graded samples as arrays, surface, novelty, indicators, lessons",
     "experiments": "what is trained from what, and asked what; replicates, and the processes they run in",

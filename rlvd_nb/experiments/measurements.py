@@ -5,20 +5,23 @@
 # %% auto #0
 __all__ = ['UNKNOWN', 'SAMPLED', 'EXACT', 'OPERATOR_USE', 'PRECISION', 'FORMAT', 'SCORED', 'EFFORT', 'Measurements',
            'write_measurements', 'read_measurements', 'difference', 'divergence', 'exact_numbers', 'operator_use',
-           'measure_model', 'evidence_key', 'models_of', 'begin', 'measure_arm', 'measure_replicate', 'measured',
-           'supposed']
+           'measure_model', 'evidence_key', 'models_of', 'begin', 'measure_arm', 'there', 'lacking', 'further',
+           'measure_replicate', 'elsewhere', 'measuring', 'measured_on_ray', 'measured', 'supposed']
 
 # %% ../../nbs/api/experiments/15_measurements.ipynb #1be4e38c
-import json, zipfile
-from collections.abc import Callable, Sequence
+import json, tempfile, zipfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from ..core.artifacts import replacing
+from ..core.cluster import cluster, parts_on_ray
 from ..core.errors import UserError
+from ..core.workers import Place, environment
 from ..tasks.base import Task
 from ..tasks.operator import private_marks, uses
 from ..models.checkpoints import Model
@@ -248,17 +251,70 @@ def measure_arm(
     models, values = zip(*found)
     return pd.DataFrame(models), {key: np.concatenate([each[key] for each in values]) for key in values[0]}
 
+def there(
+    experiment: Experiment, # the protocol
+    number: int,            # of the replicate
+    path: Path,             # the file of its evidence
+) -> Measurements:
+    "What the file has; no measurements yet where there is none."
+    key = evidence_key(experiment, number)
+    return read_measurements(path, key) if path.exists() else begin(Evidence(experiment, number), key)
+
+def lacking(
+    experiment: Experiment, # the protocol
+    found: Measurements,    # of one of its replicates
+) -> list[Ask]:
+    "What is asked and not measured yet."
+    done = found.asked()
+    return [ask for ask in experiment.asks if (ask.name, ask.domain) not in done]
+
+def further(
+    job: tuple[Experiment, int, Measurements], # the protocol, the replicate's number, what was measured of it
+) -> Iterator[Measurements]:
+    "Measure what is lacking, ask by ask: all there is, after each."
+    experiment, number, found = job
+    evidence = Evidence(experiment, number)
+    for ask in lacking(experiment, found):
+        found = found.add(*measure_arm(evidence, ask))
+        yield found
+
 def measure_replicate(
     job: tuple[Experiment, int, Path], # the protocol, the replicate's number, the file of its evidence
 ) -> Measurements:
     "Measure what the file lacks, ask by ask; the file is written after each."
     experiment, number, path = job
-    evidence, key = Evidence(experiment, number), evidence_key(experiment, number)
-    found = read_measurements(path, key) if path.exists() else begin(evidence, key)
-    for ask in experiment.asks:
-        if (ask.name, ask.domain) in found.asked(): continue
-        found = found.add(*measure_arm(evidence, ask))
-        write_measurements(path, found)
+    found = there(experiment, number, path)
+    for found in further((experiment, number, found)): write_measurements(path, found)
+    return found
+
+# %% ../../nbs/api/experiments/15_measurements.ipynb #542e8663
+def elsewhere(
+    job: tuple[Experiment, int, Measurements], # as `further` takes it
+) -> Iterator[Measurements]:
+    "`further`, in a store of its own that goes with it."
+    with tempfile.TemporaryDirectory(prefix="rlvd-") as folder, environment(RLVD_OUT=folder): yield from further(job)
+
+def measuring():
+    "What a worker makes to work with."
+    return elsewhere
+
+def measured_on_ray(
+    experiment: Experiment,  # the protocol
+    files: dict[int, Path],  # of the evidence, by the replicate's number
+    place: Place,            # the cluster
+) -> dict[int, Measurements]:
+    "What was measured of each replicate, by number; each file is written whenever there is more of it."
+    found = {number: there(experiment, number, path) for number, path in files.items()}
+    left = {number: len(lacking(experiment, found[number])) for number in files}
+    names, label = [number for number in files if left[number]], f"{experiment.name}: models"
+    job = lambda number: (experiment, number, found[number])
+    if not names: return found
+    with cluster(place.address), tqdm(total=sum(left.values()), desc=label, unit=" models", smoothing=0) as bar:
+        for number, more, part in parts_on_ray(measuring, names, job, {}, place):
+            if not more: continue
+            found[number] = part
+            write_measurements(files[number], part)
+            bar.update()
     return found
 
 # %% ../../nbs/api/experiments/15_measurements.ipynb #abec433b
@@ -266,10 +322,14 @@ def measured(
     experiment: Experiment,   # the protocol
     numbers: Sequence[int],   # of the replicates
     folder: Path,             # of their files, one a replicate
+    place: Place | None = None, # where; None for as many processes as the settings have workers
 ) -> list[Measurements]:
-    "What was measured of each replicate, side by side in as many processes as the settings have workers."
-    jobs = {number: (experiment, number, folder / f"{number}.npz") for number in numbers}
-    found = run_jobs(measure_replicate, jobs, {}, experiment.run.settings.workers, f"{experiment.name}: replicates")
+    "What was measured of each replicate, side by side."
+    place, files = place or Place(workers=experiment.run.settings.workers), {n: folder / f"{n}.npz" for n in numbers}
+    if place.ray: found = measured_on_ray(experiment, files, place)
+    else:
+        jobs = {number: (experiment, number, path) for number, path in files.items()}
+        found = run_jobs(measure_replicate, jobs, {}, place.processes, f"{experiment.name}: replicates")
     return [found[number] for number in numbers]
 
 # %% ../../nbs/api/experiments/15_measurements.ipynb #e7db6905

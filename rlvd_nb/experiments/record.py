@@ -8,13 +8,13 @@ __all__ = ['RLVR', 'POOLED', 'UNSOLVED', 'CHANGES', 'RECORDED', 'student_name', 
 
 # %% ../../nbs/api/experiments/20_record.ipynb #e03862c0
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ..core.errors import UserError
 from ..core.paths import evidence_dir
 from ..core.seeds import digest
+from ..core.workers import Place
 from ..models.checkpoints import Model
 from ..training.rlvr import PASS_AT_K
 from .run import Run, begin_run
@@ -113,11 +113,10 @@ def recorded(
 def record_replicates(
     name: str,              # in RECORDED
     numbers: Sequence[int], # of the replicates
-    workers: int = 0,       # processes of one thread; 0 works in this one
+    place: Place = Place(), # where they are made
 ) -> list[Measurements]:
     "Measure replicates, as far as the evidence lacks them."
-    experiment = recorded(name)
-    return measured(replace(experiment, run=experiment.run.vary(workers=workers)), numbers, evidence_dir(name))
+    return measured(recorded(name), numbers, evidence_dir(name), place)
 
 def read_record(
     name: str,           # in RECORDED

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['INSTALL', 'GPU_FIELDS', 'CPU_FIELDS', 'build', 'unavailable', 'request_seed', 'vllm_fields', 'completions',
-           'start_engine', 'stop_engine', 'engine', 'settings', 'VllmSampler']
+           'wake_at_its_end', 'start_engine', 'stop_engine', 'engine', 'settings', 'VllmSampler']
 
 # %% ../../nbs/api/models/06_vllm_sampler.ipynb #936e463d
-import gc, os
+import gc, os, threading
 import importlib.metadata as metadata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from multiprocessing import connection
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,20 @@ GPU_FIELDS = dict(dtype="bfloat16")
 # A prompt read in two parts (chunked) would wind back its seeded generator, which torch cannot do on the CPU.
 CPU_FIELDS = dict(dtype="float32", enforce_eager=True, kv_cache_memory_bytes=1 << 30, enable_chunked_prefill=False)
 
+# %% ../../nbs/api/models/06_vllm_sampler.ipynb #8c7a325c
+def wake_at_its_end(
+    llm, # vLLM
+) -> None:
+    "Let whoever waits for the engine be told once one of its processes has ended."
+    core = llm.llm_engine.engine_core
+    manager = getattr(getattr(core, "resources", None), "engine_manager", None)
+    if manager is None: return  # it runs in this process
+    def watch(processes: list, answers) -> None:
+        from vllm.v1.engine.exceptions import EngineDeadError
+        connection.wait([process.sentinel for process in processes])
+        answers.put(EngineDeadError())
+    threading.Thread(target=watch, args=(manager.processes, core.outputs_queue), daemon=True).start()
+
 # %% ../../nbs/api/models/06_vllm_sampler.ipynb #5743d2ad
 def start_engine(
     folder: Path,         # a model's folder
@@ -111,7 +126,7 @@ def start_engine(
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork of a process that has used threads can hang
     try:
         from vllm import LLM
-        return LLM(
+        llm = LLM(
             str(folder), max_model_len=context, tensor_parallel_size=tensor_parallel, enable_prefix_caching=True,
             logprobs_mode="raw_logprobs", use_tqdm_on_load=False, **fields,
         )
@@ -121,6 +136,8 @@ def start_engine(
             f"engine vllm: {build()} does not start on {folder}: {reason[0]}; its own messages are above. Mend its"
             f" installation ({INSTALL}), or take engine=transformers"
         ) from error
+    wake_at_its_end(llm)
+    return llm
 
 # %% ../../nbs/api/models/06_vllm_sampler.ipynb #aaa36a24
 def _free_memory() -> None:

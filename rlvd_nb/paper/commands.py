@@ -21,9 +21,11 @@ import numpy as np
 import pandas as pd
 
 from ..core.artifacts import disk_errors, write_text
+from ..core.cluster import connected
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
 from ..core.tables import KINDS, as_text, columns_of, kind_of, read_rows, records, write_rows
+from ..core.workers import Place
 from rlvd_nb.tasks.base import (
     ERROR, RIGHT, UNPARSED, WRONG, Grade, Question, Task, check_task, choose, load_task, ran_on, response_end
 )
@@ -33,6 +35,7 @@ from ..stats.estimators import maj_at_k, pass_at_k, share_interval, simultaneous
 from ..models.checkpoints import Model, check_place, open_model
 from ..models.prompts import check_template
 from ..models.sampling import SamplingParams
+from ..models.shards import engine_there, sharded
 from ..models.store import check_asked, respond
 from ..responses.indicators import STUDENT, student_indicators
 from ..responses.logs import read_log
@@ -151,13 +154,17 @@ def grade_responses(
     task: Task,                    # who judges
     questions: Sequence[Question], # one a response
     responses: Sequence[str],      # texts
+    place: Place = Place(),        # where
 ) -> tuple[list[Grade], list[str]]:
     "A grade a response, and what is wrong with golds; error for the responses to a question with such a gold."
     key = lambda question: (question.id, question.gold)
     good, bad = check_golds(task, list({key(question): question for question in questions}.values()))
     usable, times = set(map(key, good)), Counter(map(key, questions))
     judged = iter(
-        grade_pairs(task, [pair for pair in zip(questions, responses) if key(pair[0]) in usable], progress=True)
+        grade_pairs(
+            task, [pair for pair in zip(questions, responses) if key(pair[0]) in usable], progress=True,
+            workers=place.workers or None, place=place,
+        )
     )
     grades = [
         next(judged) if key(question) in usable else failed(task, text) for question, text in zip(questions, responses)
@@ -169,12 +176,13 @@ def graded_rows(
     rows: list[dict], # of a file, `check_columns` passed
     path: Path,       # the file, for error messages
     default: str,     # task of the rows that name none
+    place: Place = Place(), # where
 ) -> tuple[list[dict], list[str]]:
     "The rows with verdict, answer and grader, in the order given, and what is wrong with golds."
     names = [default if row.get("task") is None else str(row["task"]) for row in rows]
     wheres = [f"{path}, row {number}" for number in range(1, len(rows) + 1)]
     responses, places = [text_of(row, "response", where) for row, where in zip(rows, wheres)], {}
-    for place, name in enumerate(names): places.setdefault(name, []).append(place)
+    for i, name in enumerate(names): places.setdefault(name, []).append(i)
     judges = {name: judge(name) for name in places}
     asked = {
         name: questions_of(judges[name], [rows[i] for i in places[name]], [wheres[i] for i in places[name]])
@@ -182,7 +190,7 @@ def graded_rows(
     }
     done, notes = [None] * len(rows), []
     for name, task in judges.items():
-        grades, wrong = grade_responses(task, asked[name], [responses[i] for i in places[name]])
+        grades, wrong = grade_responses(task, asked[name], [responses[i] for i in places[name]], place)
         for i, grade in zip(places[name], grades):
             done[i] = rows[i] | dict(verdict=grade.verdict, answer=grade.answer, grader=grader_name(task))
         notes += wrong
@@ -194,13 +202,14 @@ def grade_file(
     out: Path,                # for the same rows with verdict, answer and grader
     task: str = Math500.name, # of the rows that name none
     force: bool = False,      # whether `out` may replace a file
+    place: Place = Place(),   # where responses are judged
 ) -> list[str]:
     "Grade a file; sentences that say what came of it. UserError in one line, and nothing written, on bad input."
     path, out = Path(path), Path(out)
     kind_of(out), check_out(out, force)
     rows = read_rows(path)
     check_columns(rows, path)
-    done, notes = graded_rows(rows, path, task)
+    with connected(place): done, notes = graded_rows(rows, path, task, place)
     write_rows(out, done)
     counts = verdict_counts([Grade(row["verdict"]) for row in done])
     return [
@@ -385,10 +394,13 @@ def sample_rows(
     params: SamplingParams,   # how they are drawn; its seed is the run's
     template: str,            # what the model reads around the question
     engine: str = "auto",     # transformers, vllm, or auto: vLLM where it can run
+    place: Place = Place(),   # where
 ) -> list[dict]:
     "Graded responses as rows of a file, which `grade_file`, `passk_file` and `compare_files` read."
     drawn = SamplingParams(**vars(params) | dict(seed=derive_seed("evaluation", params.seed, 0)))
-    table = respond(model, task, questions, samples, drawn, template, f"{name}, {task.name}", engine)
+    sampler = sharded(name, engine := engine_there(engine, place), place)
+    label = f"{name}, {task.name}"
+    table = respond(model, task, questions, samples, drawn, template, label, engine, sampler, place)
     asked = pd.DataFrame([dict(question_id=q.id, question=q.prompt, gold=q.gold) for q in questions])
     table = asked.merge(
         table.rename(columns=dict(completion="response", model="weights")), on="question_id", validate="one_to_many"
@@ -450,6 +462,7 @@ def sample_file(
     questions: int = 0,      # the first so many; 0 for all
     force: bool = False,     # whether `out` may replace a file
     engine: str = "auto",    # transformers, vllm, or auto: vLLM where it can run
+    place: Place = Place(),  # where
     **drawing,               # temperature, top_k, top_p, stop, seed, max_tokens (0 for the room that the task needs)
 ) -> list[str]:
     "Sample and grade a model's responses; sentences that say what came of it. UserError in one line on bad input."
@@ -463,7 +476,7 @@ def sample_file(
     chosen = choose(judge, split, questions or None)
     opened = opened or open_model(model)
     kept, bad = check_golds(judge, chosen)
-    rows = sample_rows(str(model), opened, judge, kept, samples, params, template, engine)
+    with connected(place): rows = sample_rows(str(model), opened, judge, kept, samples, params, template, engine, place)
     write_rows(out, rows)
     left = (
         [f"left out {len(bad)} questions: " + "; ".join(f"{question.id}: {why}" for question, why in bad[:5])]

@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['TYPES', 'PACKAGES', 'CHECKS', 'SHAPE', 'app', 'cache', 'command', 'Parameters', 'Profile', 'Record', 'Force',
-           'Layout', 'OneTask', 'OneMetric', 'UNREADABLE', 'UsageError', 'section_notebooks', 'chosen_sections',
-           'need_papermill', 'parameters_of', 'typed', 'checked_parameters', 'SectionFailed', 'forget_bars',
-           'run_section', 'run_name', 'Plan', 'command_of', 'check_known', 'check_record', 'plan_run', 'publish',
-           'say_recorded', 'run_plan', 'checked', 'check_python', 'check_gpu', 'check_engines', 'check_places',
-           'doctor', 'say_doctor', 'Once', 'show_version', 'help_alone', 'options', 'parse_parameters', 'say', 'paper',
-           'section', 'readable_size', 'by_kind', 'one_by_one', 'cache_ls', 'cache_rm', 'doctor_command', 'grade',
-           'passk', 'sample', 'quality', 'compare', 'parse_numbers', 'evidence_command', 'usage', 'one_line_errors',
-           'main']
+           'Layout', 'OneTask', 'OneMetric', 'On', 'Address', 'UNREADABLE', 'UsageError', 'section_notebooks',
+           'chosen_sections', 'need_papermill', 'parameters_of', 'typed', 'checked_parameters', 'SectionFailed',
+           'forget_bars', 'run_section', 'run_name', 'Plan', 'command_of', 'check_known', 'check_record', 'plan_run',
+           'publish', 'say_recorded', 'run_plan', 'checked', 'check_python', 'check_gpu', 'check_engines',
+           'check_places', 'doctor', 'say_doctor', 'Once', 'show_version', 'help_alone', 'options', 'parse_parameters',
+           'say', 'paper', 'section', 'readable_size', 'by_kind', 'one_by_one', 'cache_ls', 'cache_rm',
+           'doctor_command', 'grade', 'passk', 'sample', 'quality', 'compare', 'parse_numbers', 'evidence_command',
+           'usage', 'one_line_errors', 'main']
 
 # %% ../../nbs/api/paper/12_report.ipynb #a39b3d87
 import errno, os, platform, re, shlex, shutil, sys, textwrap
@@ -36,6 +36,7 @@ from rlvd_nb.core.paths import (
 )
 from ..core.profiles import load_profile, read_profile
 from ..core.seeds import digest
+from ..core.workers import Place
 
 # %% ../../nbs/api/paper/12_report.ipynb #22cd966d
 def section_notebooks() -> dict[str, Path]:
@@ -267,7 +268,7 @@ def checked(
 PACKAGES = [
     ("torch", "training and sampling", "train", False), ("trl", "RLVR and distillation", "train", False),
     ("papermill", "running sections", "dev", False), ("peft", "low-rank adapters", "train", True),
-    ("nbdev", "working on the library", "dev", True),
+    ("nbdev", "working on the library", "dev", True), ("ray", "work on a cluster", "ray", True),
 ]
 
 # %% ../../nbs/api/paper/12_report.ipynb #55a9a63c
@@ -505,6 +506,12 @@ Layout = Annotated[str, typer.Option(
 )]
 OneTask = Annotated[Optional[str], typer.Option(help="One of several tasks in the file.")]
 OneMetric = Annotated[Optional[str], typer.Option(help="One of several metrics (or scorers) in the file.")]
+On = Annotated[str, typer.Option(help=(
+    "Where: here (in this process), processes, or ray (a cluster); processes where there are workers, if not given."
+))]
+Address = Annotated[str, typer.Option(help=(
+    "Of the Ray cluster, such as HOST:6379, ray://HOST:10001 or auto; RAY_ADDRESS, or this machine alone, if not given."
+))]
 
 @command()
 def grade(
@@ -516,12 +523,17 @@ def grade(
         help="Who judges; a column task, where there is one, wins. math500 judges any mathematics by the row's gold."
     )] = "math500",
     force: Force = False,
+    on: On = "",
+    workers: Annotated[int, typer.Option(
+        help="Processes, here too, as an answer could do harm; on ray, workers. 0 for one a processor."
+    )] = 0,
+    address: Address = "",
 ):
     """Grade responses from elsewhere.
 
     Example: rlvd grade responses.jsonl -o graded.jsonl"""
     from rlvd_nb.paper.commands import grade_file
-    say(grade_file(file, out, task, force))
+    say(grade_file(file, out, task, force, Place(on, workers, address)))
 
 # %% ../../nbs/api/paper/12_report.ipynb #d2898a2b
 @command()
@@ -573,15 +585,21 @@ def sample(
         metavar="TEXT", help="A text that ends a response, which is cut before it; repeatable."
     )] = None,
     force: Force = False,
+    on: On = "",
+    workers: Annotated[int, typer.Option(
+        help="Engines side by side; 0 for one on here, one a processor on processes, one a GPU (or processor) on ray."
+    )] = 0,
+    address: Address = "",
 ):
     """Sample and grade a model's responses.
 
     Example: rlvd sample --model DIR --task math500 --questions 50 --samples 16 -o samples.jsonl"""
     from rlvd_nb.paper.commands import sample_file
+    place = Place(on, workers, address)
     drawing = dict(
         temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=seed, stop=tuple(stop or ())
     )
-    say(sample_file(model, task, out, split, samples, template, questions, force, engine, **drawing))
+    say(sample_file(model, task, out, split, samples, template, questions, force, engine, place, **drawing))
 
 # %% ../../nbs/api/paper/12_report.ipynb #48cf2f2a
 @command()
@@ -650,7 +668,11 @@ def evidence_command(
         help="One of its experiments, such as record or frontier; all if not given."
     )] = None,
     replicates: Annotated[str, typer.Option(help="Their numbers, such as 0-11 or 3,5.")] = "0-11",
-    workers: Annotated[int, typer.Option(help="Processes of one thread each; 0 works in this one.")] = 0,
+    workers: Annotated[int, typer.Option(
+        help="Processes of one thread each, 0 works in this one; on ray, workers, 0 for one a processor."
+    )] = 0,
+    on: On = "",
+    address: Address = "",
 ):
     """Measure replicates of the record that are not measured yet.
 
@@ -658,9 +680,9 @@ def evidence_command(
 
     Example: rlvd evidence frontier --replicates 0-2"""
     from rlvd_nb.experiments.record import RECORDED, record_replicates
-    numbers = parse_numbers(replicates)
+    numbers, place = parse_numbers(replicates), Place(on, workers, address)
     for each in RECORDED if name is None else [name]:
-        found = record_replicates(each, numbers, workers)
+        found = record_replicates(each, numbers, place)
         say([f"{each}: {len(found)} replicates of {len(found[0].models)} models each"])
 
 # %% ../../nbs/api/paper/12_report.ipynb #f243a149

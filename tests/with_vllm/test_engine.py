@@ -2,7 +2,7 @@
 
 One checkpoint that vLLM's CPU build can run (its heads are 32 wide) and one engine for all tests: starting it takes
 most of their time."""
-import json
+import json, os, signal, threading, time
 
 import numpy as np
 import pandas as pd
@@ -152,6 +152,21 @@ def test_a_sampler_that_is_left_alone_can_be_asked_again(sampler):
     state = torch.random.get_rng_state(), np.random.get_state()[1].tolist()
     assert tokens(sampler, requests, params) == whole
     assert torch.equal(torch.random.get_rng_state(), state[0]) and np.random.get_state()[1].tolist() == state[1]
+
+
+def test_an_engine_that_is_killed_is_one_line(sampler):
+    "kill -9 of its process in the middle of sampling: who waits for it is told within a minute, and can ask again."
+    params, requests = SamplingParams(max_tokens=1500), [Request(p, 0, 256) for p in PROMPTS]
+    list(sampler.sample(requests[:1], SamplingParams(max_tokens=1500, seed=1)))  # long enough for an engine of its own
+    llm, = vllm_sampler._running.values()
+    victim, = (process.pid for process in llm.llm_engine.engine_core.resources.engine_manager.processes)
+    killed = []
+    def kill(): killed.append(time.monotonic()); os.kill(victim, signal.SIGKILL)
+    threading.Timer(3, kill).start()
+    with pytest.raises(UserError, match="^engine vllm stopped while it was sampling") as caught:
+        list(sampler.sample(requests, params))
+    assert time.monotonic() - killed[0] < 60 and "\n" not in str(caught.value) and not vllm_sampler._running
+    assert len(tokens(sampler, requests[:2], SamplingParams(max_tokens=4))) == 2
 
 
 def refuse(_): raise AssertionError("something was sampled although nothing is missing")
