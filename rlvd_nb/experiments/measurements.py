@@ -6,7 +6,7 @@
 __all__ = ['UNKNOWN', 'SAMPLED', 'EXACT', 'OPERATOR_USE', 'PRECISION', 'FORMAT', 'SCORED', 'EFFORT', 'Measurements',
            'write_measurements', 'read_measurements', 'difference', 'divergence', 'exact_numbers', 'operator_use',
            'measure_model', 'evidence_key', 'models_of', 'begin', 'measure_arm', 'there', 'lacking', 'further',
-           'measure_replicate', 'elsewhere', 'measuring', 'measured_on_ray', 'measured', 'supposed']
+           'measure_next', 'elsewhere', 'measuring', 'measured_on_ray', 'measured', 'supposed']
 
 # %% ../../nbs/api/experiments/15_measurements.ipynb #1be4e38c
 import json, tempfile, zipfile
@@ -278,14 +278,12 @@ def further(
         found = found.add(*measure_arm(evidence, ask))
         yield found
 
-def measure_replicate(
+def measure_next(
     job: tuple[Experiment, int, Path], # the protocol, the replicate's number, the file of its evidence
-) -> Measurements:
-    "Measure what the file lacks, ask by ask; the file is written after each."
+) -> None:
+    "Measure the first of what the file lacks, and write it."
     experiment, number, path = job
-    found = there(experiment, number, path)
-    for found in further((experiment, number, found)): write_measurements(path, found)
-    return found
+    write_measurements(path, next(further((experiment, number, there(experiment, number, path)))))
 
 # %% ../../nbs/api/experiments/15_measurements.ipynb #542e8663
 def elsewhere(
@@ -326,10 +324,13 @@ def measured(
 ) -> list[Measurements]:
     "What was measured of each replicate, side by side."
     place, files = place or Place(workers=experiment.run.settings.workers), {n: folder / f"{n}.npz" for n in numbers}
+    label = f"{experiment.name}: models"
     if place.ray: found = measured_on_ray(experiment, files, place)
     else:
-        jobs = {number: (experiment, number, path) for number, path in files.items()}
-        found = run_jobs(measure_replicate, jobs, {}, place.processes, f"{experiment.name}: replicates")
+        left = {number: len(lacking(experiment, there(experiment, number, path))) for number, path in files.items()}
+        jobs = {(n, i): (experiment, n, path) for n, path in files.items() for i in range(left[n])}
+        run_jobs(measure_next, jobs, {(n, i): {(n, i - 1)} for n, i in jobs if i}, place.processes, label)
+        found = {number: there(experiment, number, path) for number, path in files.items()}
     return [found[number] for number in numbers]
 
 # %% ../../nbs/api/experiments/15_measurements.ipynb #e7db6905

@@ -94,7 +94,8 @@ def with_change(
 
 # %% ../../nbs/api/experiments/20_record.ipynb #24dd0e12
 RECORDED = {"frontier": ("03", frontier), "record": ("05", record)} # name to section, whose settings hold, and protocol
-RECORDED |= {name: ("05", partial(with_change, name=name)) for name in CHANGES} | {"operator": ("operator", shared_operator)}
+RECORDED |= {name: ("05", partial(with_change, name=name)) for name in CHANGES}
+RECORDED |= {"operator": ("operator", shared_operator)}
 
 def check_recorded(
     name: str, # of an experiment

@@ -20,7 +20,9 @@ from pydantic import ConfigDict, Field, model_validator
 from ..core.errors import UserError, configured
 from ..core.seeds import derive_seed, digest
 from .base import RIGHT, UNPARSED, WRONG, Grade, Question
-from .operator import COMMON, OPERATOR, PLACEBO, Marks, TriedConfig, marks_of, operator_words, private_marks
+from rlvd_nb.tasks.operator import (
+    COMMON, OPERATOR, PLACEBO, Marks, TriedConfig, marks_of, operator_words, private_marks,
+)
 from .kinship import CHECK, THINK
 from .puzzle_logic import Puzzle, canonical, holds, solutions, the_solution
 

@@ -32,3 +32,11 @@ def test_a_worker_that_is_killed_is_no_result():
 
 def test_workers_are_counted():
     with pytest.raises(UserError, match="^workers must be 0"): run_jobs(work, {"a": 1}, {}, -1, "jobs")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_was_given_first_is_finished_first(workers):
+    "Chains of jobs, all of which could begin at once: one after the other, not a step of each."
+    chains = {(number, step): step for number in range(3) for step in range(3)}
+    found = run_jobs(work, chains, {(n, i): {(n, i - 1)} for n, i in chains if i}, workers, "jobs")
+    assert list(found) == list(chains)
