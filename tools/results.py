@@ -157,8 +157,14 @@ def results() -> str:
 
 def worlds_of(name: str) -> str:
     "The worlds that an experiment of the record has measured."
-    inputs = json.loads((ROOT / "figures" / "record_changes.json").read_text())["inputs"]
-    return inputs["record"][name].rpartition(", ")[0].replace("replicates", "worlds")
+    inputs = json.loads((FIGURES / "record_changes.json").read_text())["inputs"]
+    numbers = [int(each) for each in inputs["record"][name].removeprefix("replicates ").split(", ")[:-1]]
+    spans = []
+    for number in numbers:
+        if spans and spans[-1][-1] == number - 1: spans[-1].append(number)
+        else: spans.append([number])
+    runs = [f"{span[0]} to {span[-1]}" if len(span) > 2 else ", ".join(map(str, span)) for span in spans]
+    return f"worlds {', '.join(runs)}"
 
 
 def findings() -> str:
