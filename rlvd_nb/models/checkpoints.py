@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['DETERMINING', 'NOT_WEIGHTS', 'VOCABULARIES', 'PRETRAINED', 'quiet', 'save', 'determining_files', 'weight_files',
            'fingerprint', 'check_file', 'read_object', 'tensor_names', 'check_shards', 'listed', 'check_whole',
-           'downloaded', 'one_line', 'check_tensors', 'load_tokenizer', 'best_device', 'load_network', 'capacity',
-           'is_out_of_memory', 'check_gguf', 'dequantise', 'Packaged', 'from_index', 'ready', 'check_place', 'locate',
-           'Model', 'open_model']
+           'downloaded', 'one_line', 'check_tensors', 'load_tokenizer', 'best_device', 'room_for', 'load_network',
+           'capacity', 'is_out_of_memory', 'check_gguf', 'dequantise', 'Packaged', 'from_index', 'ready', 'check_place',
+           'locate', 'Model', 'open_model']
 
 # %% ../../nbs/api/models/02_checkpoints.ipynb #b9466526
 import contextlib, hashlib, json, re, subprocess, sys, tempfile, zipfile
@@ -224,6 +224,21 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 # %% ../../nbs/api/models/02_checkpoints.ipynb #37dd66eb
+@contextlib.contextmanager
+def room_for(
+    folder: Path, # a model's folder
+    device: str,  # where its weights go
+) -> Iterator[None]:
+    "Want of memory is a UserError that says how large the weights are."
+    try: yield
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not is_out_of_memory(error): raise
+        size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e9
+        raise UserError(
+            f"the model in {folder} does not fit in the memory of {device}: its weights take {size:.3g} GB on disk;"
+            " take a smaller one, or more memory"
+        ) from error
+
 def load_network(
     folder: Path,        # a model's folder
     device: str = "",    # "cpu", "cuda", "meta" for no weights at all, ...; the best there is when empty
@@ -235,13 +250,13 @@ def load_network(
     check_whole(folder)
     device = device or best_device()
     dtype = torch.float32 if exact or device == "cpu" else torch.bfloat16
-    with one_line(f"the model in {folder}"):
+    with room_for(folder, device), one_line(f"the model in {folder}"):
         network, found = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True,
             ignore_mismatched_sizes=True, device_map="meta" if device == "meta" else None,
         )
     check_tensors(folder, found)
-    return network.to(device).eval()
+    with room_for(folder, device): return network.to(device).eval()
 
 def capacity(
     config, # a model's configuration

@@ -271,3 +271,19 @@ def test_half_a_model_at_the_command_line(folder, store, tmp_path):
     assert done.stderr.splitlines()[-1] == (
         f"rlvd: {folder} is not one whole model: config.json asks for tensors that are not there: {UP}")
     assert "Traceback" not in done.stderr and "MISSING" not in done.stderr
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()], ids=["GPU", "CPU"])
+def test_a_model_that_does_not_fit(folder, monkeypatch, error):
+    "No machine of the tests is so small, so torch says that it is."
+    def full(*_): raise error
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(UserError, match="does not fit in the memory of cpu: its weights take .* GB on disk") as caught:
+        open_model(folder).load("cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_other_errors_at_loading_go_on(folder, monkeypatch):
+    def broken(*_): raise RuntimeError("a bug")
+    monkeypatch.setattr(torch.nn.Module, "to", broken)
+    with pytest.raises(RuntimeError, match="^a bug$"): open_model(folder).load("cpu")
