@@ -53,6 +53,18 @@ def store(tmp_path, monkeypatch):
     return tmp_path / "out"
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    "A file system of 300 kB that is nearly full; removing its file `filler` makes room."
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs more rights than this machine gives")
+    (disk / "filler").write_bytes(b"x" * 270_000)
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
 @pytest.fixture(scope="session")
 def shared_store(tmp_path_factory):
     """A store in which the smoke models are trained once; all tests that use it are in one process (`shares`).

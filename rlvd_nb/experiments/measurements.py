@@ -23,7 +23,7 @@ from ..core.cluster import cluster, parts_on_ray
 from ..core.errors import UserError
 from ..core.workers import Place, environment
 from ..tasks.base import Task
-from ..tasks.operator import private_marks, uses
+from ..tasks.operator import COMMON, PLACEBO, private_marks, uses
 from ..models.checkpoints import Model
 from ..models.scoring import logprobs
 from ..responses.arrays import tabulate
@@ -182,10 +182,9 @@ def operator_use(
 ) -> dict[str, pd.Series]:
     "The measures of OPERATOR_USE [N]; none in a domain without the operator."
     if not (marks := getattr(task, "marks", {})): return {}
-    sets = marks | {name: private_marks(name) for name in ("placebo",)}
-    said = rows["completion"].str.split()
+    sets, said = dict(common=COMMON, placebo=private_marks(PLACEBO)) | marks, rows["completion"].str.split()
     used = {name: said.map(lambda words: uses(words, each)) for name, each in sets.items()}
-    found = pd.DataFrame(dict(operator=np.any(list(used.values()), 0), common=used.get("common", False)), rows.index)
+    found = pd.DataFrame(dict(operator=np.any(list(used.values()), 0), common=used["common"]), rows.index)
     return dict(found.astype(float).groupby(rows["question_id"]).mean().reindex(ids).items())
 
 def measure_model(

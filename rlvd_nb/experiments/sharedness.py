@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['CARRIED', 'EVEN', 'LEARNED', 'KEPT', 'USE', 'GAIN', 'FALL', 'CHECKS', 'levels_of', 'targets_of', 'examples_of',
-           'mean_of', 'exact_change', 'carried_over', 'slope_weights', 'slope_by_question', 'use_of_operator',
-           'courses', 'steps_needed', 'efficiency', 'efficiency_over_replicates', 'averaged', 'accuracies_of',
-           'sharing_gates']
+           'mean_of', 'exact_change', 'carried_over', 'slope_by_question', 'use_of_operator', 'courses', 'steps_needed',
+           'efficiency', 'efficiency_over_replicates', 'averaged', 'accuracies_of', 'sharing_gates']
 
 # %% ../../nbs/api/experiments/19_sharedness.ipynb #976ff36f
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import UserError
+from ..stats.factorial import slope_weights
 from .measurements import Measurements
 from .shared_operator import PLACEBO, PLAINLY, WARM_UPS, sharing_name, words_at
 from .warm_up import STARTS, few_name
@@ -78,14 +78,6 @@ def carried_over(
     return pd.DataFrame(rows)
 
 # %% ../../nbs/api/experiments/19_sharedness.ipynb #9aff6e90
-def slope_weights(
-    levels: Sequence[float], # of sharedness, two or more that differ
-) -> np.ndarray:
-    "What each level's value counts in the slope of the least squares line, [levels]."
-    centred = np.asarray(levels, float) - np.mean(levels)
-    if not centred.any(): raise UserError(f"a slope needs two levels that differ, not {list(levels)}")
-    return centred / (centred ** 2).sum()
-
 def slope_by_question(
     found: Measurements,     # of a replicate
     name: str,               # a warm-up

@@ -250,13 +250,14 @@ def load_network(
     check_whole(folder)
     device = device or best_device()
     dtype = torch.float32 if exact or device == "cpu" else torch.bfloat16
-    with room_for(folder, device), one_line(f"the model in {folder}"):
-        network, found = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True,
-            ignore_mismatched_sizes=True, device_map="meta" if device == "meta" else None,
-        )
-    check_tensors(folder, found)
-    with room_for(folder, device): return network.to(device).eval()
+    with room_for(folder, device):
+        with one_line(f"the model in {folder}"):
+            network, found = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True,
+                ignore_mismatched_sizes=True, device_map="meta" if device == "meta" else None,
+            )
+        check_tensors(folder, found)
+        return network.to(device).eval()
 
 def capacity(
     config, # a model's configuration

@@ -336,6 +336,7 @@ import typer.core
 class Once(typer.core.TyperCommand):
     "A command that refuses what is given twice; the last one would win without a word."
     def parse_args(self, ctx, args):
+        "As typer's own, but an option that is given twice is refused."
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for param, times in Counter(order).items():
             if times > 1 and not (param.multiple or getattr(param, "is_flag", False)):

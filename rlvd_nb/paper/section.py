@@ -103,7 +103,9 @@ class PassingBars(io.TextIOBase):
         elif text: self.stream.write(text)
         return len(text)
 
-    def flush(self): self.stream.flush()
+    def flush(self):
+        "Of the stream."
+        self.stream.flush()
 
 # %% ../../nbs/api/paper/04_section.ipynb #d31772ed
 def pass_bars() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlvd_nb.core.errors import UserError
-from rlvd_nb.experiments.measurements import measured, read_measurements, write_measurements
+from rlvd_nb.experiments.measurements import measured, read_measurements, supposed, write_measurements
 from rlvd_nb.experiments.protocol import Arm, Ask, Experiment, in_domain
 from rlvd_nb.experiments.run import begin_run
 from rlvd_nb.experiments.shared_operator import make_base_sharing, shared_operator, sharing
@@ -68,7 +68,6 @@ def test_levels_that_cannot_be_are_refused(run):
 
 def test_gates_take_means_over_replicates_before_the_worst(run):
     "Each of two replicates misses an evenness of two points, the other way round; their mean does not."
-    from rlvd_nb.experiments.measurements import supposed
     def one(sign: int):
         return supposed(shared_operator(run), lambda ask, step: dict(
             right=.4 + .03 * sign * (ask.arm == "base, s 1"), operator=.1))
