@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from rlvd_nb.core.workers import Place
-from rlvd_nb.experiments.jobs import run_at
+from rlvd_nb.core.jobs import run_jobs
 from rlvd_nb.models.sampling import SamplingParams
 from rlvd_nb.models.store import SAMPLE_COLUMNS, fill, missing
 
@@ -71,7 +71,7 @@ def work(number):
 def timed(place, given, label):
     "Results of jobs, and seconds."
     start = time.perf_counter()
-    return run_at(place, work, given, {}, label), time.perf_counter() - start
+    return run_jobs(work, given, {}, place, label), time.perf_counter() - start
 
 
 def jobs(count, workers):

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from rlvd_nb.core.artifacts import made
 from rlvd_nb.core.errors import UserError
+from rlvd_nb.models.checkpoints import Model, save
 from rlvd_nb.models.store import SAMPLE_COLUMNS
 
 
@@ -57,3 +59,12 @@ def drawing(died: str, *_):
             if number and once(died): os.kill(os.getpid(), signal.SIGKILL)
             yield made_up(request.prompt, request.start, request.count)
     return draw
+
+
+def scaled(evidence, run, start: Model, by: float) -> Model:
+    "In place of a training: the model with all its weights multiplied."
+    def make(folder):
+        network, tokenizer = start.load()
+        for weights in network.parameters(): weights.data *= by
+        save(network, tokenizer, folder)
+    return Model.at(made("scaled", dict(start=start.fingerprint, by=by), make))

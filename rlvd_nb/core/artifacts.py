@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['UNWRITABLE', 'disk_errors', 'replacing', 'write_text', 'write_json', 'checksum', 'checksums', 'address', 'damage',
-           'set_aside', 'locked', 'made', 'about', 'inventory', 'chosen', 'remove']
+           'set_aside', 'locked', 'made', 'artifact_of', 'pack', 'unpack', 'about', 'inventory', 'chosen', 'remove']
 
 # %% ../../nbs/api/core/05_artifacts.ipynb #68ccf79b
-import contextlib, errno, hashlib, json, os, shutil, uuid
-from collections.abc import Callable, Iterator
+import contextlib, errno, hashlib, io, json, os, shutil, tarfile, tempfile, uuid
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -146,6 +146,36 @@ def made(
             write_json(work / "manifest.json", dict(kind=kind, key=key, files=checksums(work)))
             work.rename(folder)
     return folder
+
+# %% ../../nbs/api/core/05_artifacts.ipynb #76914b27
+def artifact_of(
+    path: Path, # in the store
+) -> Path:
+    "The folder of the artifact that holds it."
+    kind, name, *_ = path.relative_to(store_dir()).parts
+    return store_dir() / kind / name
+
+def pack(
+    folders: Iterable[Path], # of artifacts
+) -> bytes:
+    "Artifacts as bytes that `unpack` puts into another store."
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for folder in dict.fromkeys(folders): tar.add(folder, folder.relative_to(store_dir()))
+    return data.getvalue()
+
+def unpack(
+    data: bytes, # as `pack` gives them
+) -> None:
+    "Put artifacts into this store, each whole or not at all; those that are there stay as they are."
+    with disk_errors(store_dir()):
+        store_dir().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=store_dir().parent, prefix="unpacking-") as work:
+            with tarfile.open(fileobj=io.BytesIO(data)) as tar: tar.extractall(work, filter="data")
+            for new in Path(work).glob("*/*"):
+                folder = store_dir() / new.relative_to(work)
+                with locked(folder):
+                    if not folder.exists(): new.rename(folder)
 
 # %% ../../nbs/api/core/05_artifacts.ipynb #4254a643
 def _key(folder: Path) -> dict:

@@ -10,16 +10,15 @@ __all__ = ['COMPUTING', 'WAIT', 'ANSWER', 'DEATHS', 'PATIENCE', 'code_digest', '
 # %% ../../nbs/api/core/08_cluster.ipynb #8c4c20e2
 import hashlib, logging, os, socket, subprocess, sys
 import importlib.metadata as metadata
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Set
 from contextlib import contextmanager, nullcontext
-from graphlib import TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .workers import ALONE, Place
+from .workers import ALONE, Due, Place
 
 # %% ../../nbs/api/core/08_cluster.ipynb #52763baf
 COMPUTING = ("torch", "transformers", "numpy") # whose versions decide what comes out
@@ -259,17 +258,15 @@ def parts_on_ray(
     gpus: bool = False,                            # whether each takes a GPU where there are some
 ) -> Iterator[tuple[Hashable, bool, Any]]:
     "Name, whether there is a part, and the part, in order of arrival; every job ends with one that is none."
-    order, waiting = TopologicalSorter({name: needs.get(name, ()) for name in names}), deque()
-    order.prepare()
+    due = Due(names, needs)
     count, each = workers_there(place, gpus)
     crew = Crew(make, min(count, len(names)), each)
     try:
-        while order.is_active():
-            waiting.extend(order.get_ready())
-            while waiting and crew.idle: crew.give(waiting[0], job(waiting.popleft()))
+        while due:
+            for name in due.take(len(crew.idle)): crew.give(name, job(name))
             for name, answer in crew.answers():
-                if answer is None: waiting.appendleft(name)
-                elif not answer[0]: order.done(name)
+                if answer is None: due.again(name)
+                elif not answer[0]: due.done(name)
                 if answer is not None: yield name, *answer
     finally: crew.leave()
 

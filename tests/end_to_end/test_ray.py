@@ -1,7 +1,7 @@
 """A real Ray cluster of several nodes: the same results as here, whoever dies; one line for what cannot be.
 
 Starting it and joining it take longest, so that is done once."""
-import os, signal, subprocess, sys, threading, time
+import os, signal, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +15,7 @@ from rlvd_nb.core import cluster as module
 from rlvd_nb.core.cluster import check_nodes, cluster
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.core.workers import Place
-from rlvd_nb.experiments.jobs import run_at
+from rlvd_nb.core.jobs import run_jobs
 from rlvd_nb.experiments.measurements import measured
 from rlvd_nb.experiments.protocol import Arm, Ask, Experiment, make_base
 from rlvd_nb.experiments.run import begin_run
@@ -53,16 +53,16 @@ def gone(pid: int) -> bool:
 
 def test_results_have_the_names_of_their_jobs_and_a_killed_worker_is_replaced(place, tmp_path):
     jobs = {name: ("be", name.upper()) for name in "abc"} | {"d": ("die once", str(tmp_path / "died"))}
-    found = run_at(place, work, jobs, {"c": {"a", "d"}, "a": {"b"}}, "jobs")
+    found = run_jobs(work, jobs, {"c": {"a", "d"}, "a": {"b"}}, place, "jobs")
     assert found == {"a": "A", "b": "B", "c": "C", "d": str(tmp_path / "died")} and (tmp_path / "died").exists()
 
 
 def test_what_a_job_raises_is_not_tried_again(place, monkeypatch):
     monkeypatch.setattr(module, "DEATHS", 2)
-    with pytest.raises(UserError, match="^a bad job$"): run_at(place, work, {"a": ("bad", "")}, {}, "jobs")
-    with pytest.raises(ZeroDivisionError): run_at(place, work, {"a": ("bug", "")}, {}, "jobs")
+    with pytest.raises(UserError, match="^a bad job$"): run_jobs(work, {"a": ("bad", "")}, {}, place, "jobs")
+    with pytest.raises(ZeroDivisionError): run_jobs(work, {"a": ("bug", "")}, {}, place, "jobs")
     with pytest.raises(UserError, match="^2 workers died one after the other at a .*") as caught:
-        run_at(place, work, {"a": ("die", "")}, {}, "jobs")
+        run_jobs(work, {"a": ("die", "")}, {}, place, "jobs")
     assert "\n" not in str(caught.value)
 
 
@@ -79,7 +79,7 @@ def test_a_node_that_goes_away(ray_nodes, place, tmp_path):
         thread = threading.Thread(target=unplug)
         thread.start()
         jobs = {name: ("wait for", str(tmp_path / name)) for name in "abc"}
-        assert run_at(place, work, jobs, {}, "jobs") == {name: given for name, (_, given) in jobs.items()}
+        assert run_jobs(work, jobs, {}, place, "jobs") == {name: given for name, (_, given) in jobs.items()}
         thread.join()
     assert len(here()) == 4
 
@@ -88,7 +88,7 @@ def test_what_a_cluster_cannot_give(ray_nodes, place, tmp_path, monkeypatch):
     "More workers than it has room for; a node without the package; a module that workers do not have."
     soon(lambda: ray.cluster_resources().get("CPU") == 2)  # the node of the test before has gone
     with pytest.raises(UserError, match="^the cluster has 2 processors, too few for --workers 3; take at most 2"):
-        run_at(Place("ray", 3), work, {name: ("be", 0) for name in "abc"}, {}, "jobs")
+        run_jobs(work, {name: ("be", 0) for name in "abc"}, {}, Place("ray", 3), "jobs")
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['rlvd_nb'] = None  # as if it were not there\n")
     with ray_nodes.one_more(PYTHONPATH=str(tmp_path)):
         with pytest.raises(UserError, match="^node .* has no rlvd_nb, or one from before clusters"): check_nodes()
@@ -99,19 +99,23 @@ def test_what_a_cluster_cannot_give(ray_nodes, place, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     from only_here import work as unknown
     with pytest.raises(UserError, match="^a worker cannot read its job: No module named 'only_here'; modules of"):
-        run_at(place, unknown, {"a": 1}, {}, "jobs")
+        run_jobs(unknown, {"a": 1}, {}, place, "jobs")
 
 
 def small():
-    "A base model, asked at three temperatures."
+    "A base model, asked at two temperatures, and two arms that are made from it."
     run, brief = begin_run("03", "smoke"), dict(steps=20, texts=400, checkpoint=20)
     run = run.vary(replicate="world", samples=4, test_questions=2, pretrain=run.settings.pretrain | brief)
-    asks = tuple(Ask("base", temperature=t) for t in (0, .5, .3))
-    return Experiment("small", run, {"base": Arm(make_base, start="")}, asks)
+    made_from = lambda name, by: Arm(ray_jobs.scaled, start=name, given=(by,))
+    arms = {"base": Arm(make_base, start=""), "half": made_from("base", .5), "quarter": made_from("half", .5)}
+    return Experiment("small", run, arms, (Ask("base"), Ask("quarter"), Ask("base", temperature=.5), Ask("half")))
 
 
-def test_evidence_is_that_of_one_process(ray_nodes, place, store, tmp_path):
-    "Two replicates on two nodes, a worker killed when the first part has come; a second run writes nothing."
+def test_evidence_is_that_of_one_process(ray_nodes, place, store, tmp_path, monkeypatch):
+    """Arms of two replicates on two nodes, a worker killed when the first part has come; a second run writes nothing.
+
+    Models go from worker to worker through the store of who asks. What is lost from the files is measured again, and
+    no model is made again for it."""
     files = {where: [tmp_path / where / f"{number}.npz" for number in (3, 4)] for where in ("ray", "here")}
     def kill():
         soon(lambda: any(file.exists() for file in files["ray"]), 120)
@@ -120,13 +124,21 @@ def test_evidence_is_that_of_one_process(ray_nodes, place, store, tmp_path):
     thread.start()
     there = measured(small(), [3, 4], tmp_path / "ray", place)
     thread.join()
-    assert not (store / "store").exists() or not list(store.glob("store/base/*"))  # nothing was trained here
+    whole, made = [file.read_bytes() for file in files["ray"]], models_in(store)
+    assert len(made) == 6 and not list(Path(tempfile.gettempdir()).glob(f"rlvd-store-{os.getuid()}-*"))
+    assert measured(small(), [3, 4], tmp_path / "ray", place)[0].models.equals(there[0].models)
+    assert [file.read_bytes() for file in files["ray"]] == whole and models_in(store) == made
+    files["ray"][0].unlink()
+    measured(small(), [3, 4], tmp_path / "ray", place)
+    assert [file.read_bytes() for file in files["ray"]] == whole and models_in(store) == made
+    monkeypatch.setenv("RLVD_OUT", str(store) + "-here")
     measured(small(), [3, 4], tmp_path / "here")
-    assert [file.read_bytes() for file in files["ray"]] == [file.read_bytes() for file in files["here"]]
-    times = [file.stat().st_mtime_ns for file in files["ray"]]
-    again = measured(small(), [3, 4], tmp_path / "ray", place)
-    assert [file.stat().st_mtime_ns for file in files["ray"]] == times
-    assert all(a.models.equals(b.models) for a, b in zip(again, there))
+    assert [file.read_bytes() for file in files["here"]] == whole
+
+
+def models_in(store: Path) -> dict[Path, int]:
+    "The models of a store, and when they were written."
+    return {path: path.stat().st_mtime_ns for path in store.rglob("*.safetensors")}
 
 
 FILL = """
@@ -135,7 +147,6 @@ from pathlib import Path
 import ray_jobs
 from rlvd_nb.core.workers import Place
 from rlvd_nb.models import shards
-from rlvd_nb.models.checkpoints import Model
 from rlvd_nb.models.checkpoints import Model
 from rlvd_nb.models.sampling import SamplingParams
 from rlvd_nb.models.store import fill

@@ -1,0 +1,54 @@
+"""Jobs that wait for one another, side by side: order, parts, errors, workers that die."""
+import os, signal
+
+import pytest
+
+from rlvd_nb.core.errors import UserError
+from rlvd_nb.core.jobs import parts_at, run_jobs
+from rlvd_nb.core.workers import Place
+
+HERE, TWO = Place(), Place("processes", 2)
+
+
+def work(job):
+    "A worker's work in tests: the job named `die` kills its process, a number is handed back."
+    if job == "die": os.kill(os.getpid(), signal.SIGKILL)
+    if job == "bad": raise UserError("a bad job")
+    return job
+
+
+def counting():
+    "Makes what gives the parts of a job: a job of 2 has the parts 0 and 1."
+    return range
+
+
+@pytest.mark.parametrize("place", [HERE, TWO])
+def test_results_have_the_names_of_their_jobs(place):
+    found = run_jobs(work, {"a": 1, "b": 2, "c": 3}, {"c": {"a", "b"}}, place, "jobs")
+    assert found == {"a": 1, "b": 2, "c": 3}
+
+
+@pytest.mark.parametrize("place", [HERE, TWO])
+def test_parts_come_before_the_end_of_their_job_and_needs_before_jobs(place):
+    jobs = {"none": 0, "two": 2, "three": 3}
+    came = list(parts_at(place, counting, jobs, jobs.get, {"two": {"three"}, "three": {"none"}}))
+    assert came == [(name, *part) for name in ("none", "three", "two")
+                    for part in [*((True, i) for i in range(jobs[name])), (False, None)]]
+
+
+@pytest.mark.parametrize("place", [HERE, TWO])
+def test_an_error_of_a_job_is_the_error(place):
+    with pytest.raises(UserError, match="^a bad job$"): run_jobs(work, {"a": 1, "b": "bad"}, {}, place, "jobs")
+
+
+def test_a_worker_that_is_killed_is_no_result():
+    with pytest.raises(Exception) as caught: run_jobs(work, {"a": 1, "b": "die", "c": 3}, {"c": {"b"}}, TWO, "jobs")
+    assert not isinstance(caught.value, UserError)
+
+
+@pytest.mark.parametrize("place", [HERE, Place("processes", 1)])
+def test_what_was_given_first_is_finished_first(place):
+    "Chains of jobs, all of which could begin at once: one after the other, not a step of each."
+    chains = {(number, step): step for number in range(3) for step in range(3)}
+    found = run_jobs(work, chains, {(n, i): {(n, i - 1)} for n, i in chains if i}, place, "jobs")
+    assert list(found) == list(chains)
