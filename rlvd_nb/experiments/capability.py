@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['HARD', 'RARE', 'KS', 'BANDS', 'LEAST', 'ROOM', 'question_groups', 'model_row', 'replicate_table', 'over_replicates',
-           'two_measures', 'replicate_points', 'capability_curves', 'transition_shares', 'gates', 'check_gates']
+           'two_measures', 'replicate_points', 'capability_curves', 'transition_shares', 'changes_by_world', 'gates',
+           'check_gates']
 
 # %% ../../nbs/api/experiments/15_capability.ipynb #37e8ebe6
 from collections.abc import Callable, Sequence
@@ -151,6 +152,28 @@ def transition_shares(
     counts = sum(exact_transitions(*(each.of(name, "log_valid")[mask] for name in (base, arm)))
                  for each, mask in zip(found, inside))
     return counts.div(counts.sum(1).replace(0, np.nan), axis=0).assign(questions=counts.sum(1)).reset_index()
+
+# %% ../../nbs/api/experiments/15_capability.ipynb #a5a046ec
+def changes_by_world(
+    found: dict[str, dict[int, Measurements]], # by what was changed, by the world's number; the first is compared with
+    arm: str,                                  # whose change from the base model
+    measures: Sequence[str],                   # of `replicate_table`
+) -> pd.DataFrame:
+    """A row a change and measure: the arm less its base model, and by how much that is less than in the first.
+
+    Both with t intervals, over the worlds that were measured with every change."""
+    numbers = sorted(set.intersection(*map(set, found.values())))
+    tables = {name: [replicate_table(each[number]).set_index("arm") for number in numbers]
+              for name, each in found.items()}
+    moved = {name: np.array([(t.loc[arm, measures] - t.loc["base", measures]).astype(float) for t in each])
+             for name, each in tables.items()}
+    first = next(iter(moved.values()))
+    return pd.DataFrame([
+        dict(changed=name, measure=measure) | {end: here[end] for end in ("value", "low", "high")}
+        | {f"less_{end}": less[end] for end in ("value", "low", "high", "p")} | dict(replicates=len(numbers))
+        for name, values in moved.items() for i, measure in enumerate(measures)
+        for here, less in [(_interval(values[:, i]), _interval((values - first)[:, i]))]
+    ])
 
 # %% ../../nbs/api/experiments/15_capability.ipynb #89cb8a33
 BANDS = {

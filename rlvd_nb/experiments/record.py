@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RLVR', 'POOLED', 'UNSOLVED', 'CHANGES', 'RECORDED', 'student_name', 'learn_at', 'record', 'changed_run',
-           'with_change', 'check_recorded', 'recorded', 'record_replicates', 'read_record', 'stand_of']
+           'with_change', 'check_recorded', 'recorded', 'record_replicates', 'read_record', 'stand_of', 'read_changes']
 
 # %% ../../nbs/api/experiments/19_record.ipynb #e03862c0
 from collections.abc import Sequence
@@ -151,3 +151,7 @@ def stand_of(
     "Which replicates there are, and a digest of what was measured."
     models = digest([each.models.to_dict("list") for each in found.values()])
     return f"replicates {', '.join(map(str, found))}, {models}"
+
+def read_changes() -> dict[str, dict[int, Measurements]]:
+    "What was measured with one thing changed: the experiments of CHANGES that have evidence, by replicate's number."
+    return {name: read_record(name) for name in CHANGES if any(evidence_dir(name).glob("*.npz"))}

@@ -9,7 +9,7 @@ __all__ = ['PATTERNS', 'KINDS', 'CHECK', 'THINK', 'WHOSE', 'RELATIONS', 'HELD_OU
            'weigh', 'grade_chain', 'Place', 'tried_moves', 'RightChains', 'chain_grammar', 'joined', 'plain_chains',
            'habits', 'believed_walk', 'response_of', 'tried_walk', 'write_tried', 'tried_text', 'pretraining_text',
            'corrected_walk', 'teacher_text', 'unknown_facts', 'path_through', 'questions_through', 'walks_to',
-           'questions_about', 'familiar_questions', 'worked_response', 'Kinship', 'task']
+           'questions_about', 'familiar_questions', 'fact_alone', 'worked_response', 'Kinship', 'task']
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #1fad5427
 import hashlib
@@ -699,6 +699,16 @@ def familiar_questions(
         found[drawn] = make_question(world, *drawn, "train")
     return list(found.values())
 
+def fact_alone(
+    world: World,       # whose facts
+    question: Question, # about a path
+) -> Question:
+    "The question about one fact of the path, a single hop: the first one that no text states, or else the first."
+    path, start = path_of(world, question)
+    people, kinds = true_walk(world, path, start)
+    place = kinds.index(2) if 2 in kinds else 0
+    return make_question(world, path[place:place + 1], [start, *people][place], "train")
+
 # %% ../../nbs/api/tasks/06_kinship.ipynb #40b688af
 def worked_response(
     task: "Kinship",    # whose world
@@ -771,6 +781,10 @@ class Kinship:
     def twins(self, questions: Sequence[Question], seed: int = 0) -> list[Question]:
         "As many training questions, as hard but for needing nothing that the base model lacks."
         return familiar_questions(self.world, [question.info["depth"] for question in questions], seed)
+
+    def alone(self, question: Question) -> Question:
+        "The question about one fact that a question needs: one that the base model lacks, if there is one."
+        return fact_alone(self.world, question)
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #4d7ff201
 def task(
