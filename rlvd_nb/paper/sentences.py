@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['minus', 'points', 'span', 'tested', 'bullets', 'say_difference', 'say_arm', 'say_moves', 'say_floors', 'say_transfer',
-           'say_learned', 'say_kept', 'say_change', 'say_conjecture', 'say_ranking', 'say_noise']
+           'say_learned', 'say_kept', 'say_change', 'say_conjecture', 'say_ranking', 'say_noise', 'say_beside']
 
 # %% ../../nbs/api/paper/03_sentences.ipynb #32e39afc
 import re
@@ -208,4 +208,18 @@ def say_noise(
     return [
         f"{row['source']}, {100 * row['wrong']:g} % wrong: {row['measure']} {say_change(row)} points"
         for _, row in table.iterrows()
+    ]
+
+# %% ../../nbs/api/paper/03_sentences.ipynb #fb3c75a4
+def say_beside(
+    table: pd.DataFrame, # of `made_anew.beside_record`
+) -> list[str]:
+    "How many numbers of the new worlds lie where the record says, and which do not."
+    told = table[table["agrees"].notna()]
+    if told.empty: return ["No world was made anew."]
+    there = told["agrees"].astype(bool)
+    said = [f"{there.sum()} of {len(told)} numbers lie where 95 of 100 such means would."]
+    return said + [
+        f"**{row.number}** is {minus(f'{row.anew:+.1f}')} points, and {span(row.next_low, row.next_high)} was foretold."
+        for row in told[~there].itertuples()
     ]
