@@ -15,7 +15,12 @@ What is needed first can be imported from here, and loads no torch: pass_at_k, c
 open_model, SamplingParams, respond, begin_run, replicates.
 """
 
+import warnings
+
 __version__ = "0.2.0"
+
+# of tqdm.auto, which others import in a kernel; no bar of ours needs widgets
+warnings.filterwarnings("ignore", "IProgress not found")
 
 FIRST = {  # name to module; imported when it is asked for
     "pass_at_k": "stats.estimators", "compare_counts": "stats.comparison", "load_task": "tasks.base", "Question": "tasks.base",
