@@ -20,8 +20,8 @@ from .records import Schema, check_choice, check_options, load_records, split_by
 # %% ../../nbs/api/tasks/16_mmlu_pro.ipynb #623e995a
 PAREN = r"[(\[]\s*[A-Za-hj-z]\s*[)\]]"
 ALONE = (
-    r"(?=\s*(?:\Z|\n|[,;:!\"”)\]}—–]|\.(?!\w)|['’](?!\w)|[/&]\s*[(\[]?[A-Z]\b)"  # an end, punctuation, a second letter,
-    r"|\s+(?:[(\[]|(?:because|since|as|which|given|due|and|or|not|but|rather|instead)\b))"
+    r"(?=\s*(?:\Z|\n|[,;:!\"”)\]}]|[—–](?![A-Z]\b)|\.(?!\w)|['’](?!\w)|[/&]\s*[(\[]?[A-Z]\b)"  # an end, punctuation, a second letter,
+    r"|\s+(?:[(\[]|(?:because|since|as|which|given|due|and|or|not|but|rather|instead|only|alone|both)\b))"
 )  # a remark, a reason
 DENIAL = r"(?:(?:(?:but|and)\s+)?not|rather\s+than|instead\s+of)"
 JOIN = rf"(?:\s*[,;/&]\s*(?:(?:and|or|nor|{DENIAL})\s+)?|\s+(?:and|or|nor|{DENIAL})\s+|\s*(?=[(\[]))"
@@ -166,7 +166,7 @@ def sort_out(
 # %% ../../nbs/api/tasks/16_mmlu_pro.ipynb #2a6c5593
 class MmluPro:
     "MMLU-Pro, judged by the last letter that is stated as the answer."
-    name, version, untrusted = "mmlu_pro", "2", False
+    name, version, untrusted = "mmlu_pro", "3", False
 
     def __init__(
         self,

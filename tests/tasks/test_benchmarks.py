@@ -233,6 +233,38 @@ def test_every_option_can_be_answered(mmlu):
     assert check_golds(mmlu, train + test)[1] == []
 
 
+@pytest.fixture(scope="module")
+def real_choices(data, tmp_path_factory):
+    "3,018 real questions of MMLU's science subjects, with the names of columns that MMLU-Pro has."
+    read = map(json.loads, (data / "mmlu_stem_test.jsonl").read_text().splitlines())
+    rows = [dict(question_id=i, question=row["question"], options=row["choices"], answer=LETTERS[row["answer"]],
+                 answer_index=row["answer"], category=row["type"]) for i, row in enumerate(read)]
+    return load_task("mmlu_pro", path=write(tmp_path_factory.mktemp("real") / "mmlu_pro.jsonl", rows))
+
+
+def test_real_questions(real_choices):
+    "Each is kept or counted as left out, its gold is right, and every other letter is wrong."
+    every = [question for split in ("train", "test") for question in real_choices.questions(split)]
+    left = real_choices.source()["left_out"]
+    assert len(every) + sum(left.values()) == 3018 and left["disagreeing"] == 0 and len(every) > 2900
+    assert check_golds(real_choices, every)[1] == []
+    for question in every:
+        verdicts = {letter: real_choices.grade(question, rf"so \boxed{{{letter}}}").verdict for letter in "ABCD"}
+        assert verdicts.pop(question.gold) == RIGHT and set(verdicts.values()) == {WRONG}
+
+
+def test_real_options_behind_their_letter(real_choices):
+    "As a model says it, with the option's own words behind the letter: another letter is never read."
+    unread, count = 0, 0
+    for question in real_choices.questions("test"):
+        options = dict(line.split(". ", 1) for line in question.prompt.split("\n\n")[-2].split("\n"))
+        for letter, text in options.items():
+            read = [read_letter(said) for said in (f"The answer is ({letter}) {text}", f"**Answer: {letter}. {text}**")]
+            assert set(read) <= {letter, None}, text
+            unread, count = unread + read.count(None), count + 2
+    assert unread < count / 1000  # "(A), (B), and (C)" is an option that leaves open which letter is meant
+
+
 @settings(max_examples=150)
 @given(st.sampled_from(LETTERS),
        st.sampled_from([r"\boxed{X}", r"\boxed{(X)}", r"\boxed{\text{X}}", r"\boxed{\textbf{(X)}}", "the answer is (X)",
