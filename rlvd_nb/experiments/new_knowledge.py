@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from ..core.errors import UserError, configured
 from ..core.seeds import derive_seed, digest
 from ..tasks.base import Question
-from ..tasks.kinship import PATTERNS
+from ..tasks.kinship import PATTERNS, fact_alone
 from ..models.checkpoints import Model
 from .run import Run
 from .making import train_rlvr, train_student
@@ -148,7 +148,7 @@ def lesson(
     pattern: str,                  # how it is answered; FACT asks for one fact of each question in its place
 ) -> tuple[pd.DataFrame, list[Question]]:
     "Right responses in one pattern, question_id and completion, and the questions that they answer."
-    asked = [run.task.alone(q) for q in questions] if pattern == FACT else list(questions)
+    asked = [fact_alone(run.task.world, q) for q in questions] if pattern == FACT else list(questions)
     how = "direct" if pattern == FACT else pattern
     said = [f" {run.task.worked(q, run.settings.seed, how)}" for q in asked]
     return pd.DataFrame(dict(question_id=[q.id for q in asked], completion=said)), asked

@@ -145,6 +145,7 @@ def read_record(
         if there < most: print(f"left out replicate {number}: {there} of {most} models are measured")
     return {number: each for number, each in found.items() if len(each.models) == most}
 
+# %% ../../nbs/api/experiments/19_record.ipynb #aa72ffc7
 def stand_of(
     found: dict[int, Measurements], # as `read_record` gives it
 ) -> str:

@@ -164,10 +164,12 @@ def _moved_more(measure: Callable) -> Callable:
 MENDING = "11, with correction 0"
 MENDING_CLAIMS = (
     _claim("C.3", "control", "responses get longer because a second look mends errors",
-           "(length follows what is right: predicted)", "change of log mean tokens under RLVR, less that without mending",
+           "(length follows what is right: predicted)",
+           "gain in log mean tokens under RLVR, less that without mending",
            _moved_more(_log_tokens), unit="log ratio", needs=MENDING),
     _claim("C.4", "control", "reflection keywords grow because a second look mends errors",
-           "(words follow what is right: predicted)", "change of reflection keywords under RLVR, less that without mending",
+           "(words follow what is right: predicted)",
+           "gain in reflection keywords under RLVR, less that without mending",
            _moved_more(_keywords), unit="a response", needs=MENDING),
 )
 RECORD_CLAIMS = RLVR_CLAIMS + RESPONSE_CLAIMS + DISTILLATION_CLAIMS + CONTROL_CLAIMS + MENDING_CLAIMS

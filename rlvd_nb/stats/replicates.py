@@ -35,6 +35,7 @@ def next_mean(
 ) -> tuple[float, float]:
     "The 95 % prediction interval of the mean of so many further replicates; ValueError on fewer than two or none."
     values = np.asarray(values, float)
-    if len(values) < 2 or count < 1: raise ValueError(f"needs 2 replicates or more and 1 to come, not {len(values)}, {count}")
+    if len(values) < 2 or count < 1:
+        raise ValueError(f"needs 2 replicates or more and 1 to come, not {len(values)} and {count}")
     reach = stats.t.ppf(.975, len(values) - 1) * values.std(ddof=1) * np.sqrt(1 / len(values) + 1 / count)
     return float(values.mean() - reach), float(values.mean() + reach)

@@ -782,10 +782,6 @@ class Kinship:
         "As many training questions, as hard but for needing nothing that the base model lacks."
         return familiar_questions(self.world, [question.info["depth"] for question in questions], seed)
 
-    def alone(self, question: Question) -> Question:
-        "The question about one fact that a question needs: one that the base model lacks, if there is one."
-        return fact_alone(self.world, question)
-
 # %% ../../nbs/api/tasks/06_kinship.ipynb #4d7ff201
 def task(
     **options, # fields of WorldConfig

@@ -20,7 +20,8 @@ from .records import Schema, check_choice, check_options, load_records, split_by
 # %% ../../nbs/api/tasks/16_mmlu_pro.ipynb #623e995a
 PAREN = r"[(\[]\s*[A-Za-hj-z]\s*[)\]]"
 ALONE = (
-    r"(?=\s*(?:\Z|\n|[,;:!\"”)\]}]|[—–](?![A-Z]\b)|\.(?!\w)|['’](?!\w)|[/&]\s*[(\[]?[A-Z]\b)"  # an end, punctuation, a second letter,
+    r"(?=\s*(?:\Z|\n|[,;:!\"”)\]}]|[—–](?![A-Z]\b)|\.(?!\w)|['’](?!\w)"  # an end, punctuation,
+    r"|[/&]\s*[(\[]?[A-Z]\b)"  # a second letter,
     r"|\s+(?:[(\[]|(?:because|since|as|which|given|due|and|or|not|but|rather|instead|only|alone|both)\b))"
 )  # a remark, a reason
 DENIAL = r"(?:(?:(?:but|and)\s+)?not|rather\s+than|instead\s+of)"
