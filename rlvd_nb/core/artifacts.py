@@ -7,7 +7,7 @@ __all__ = ['UNWRITABLE', 'disk_errors', 'replacing', 'write_text', 'write_json',
            'set_aside', 'locked', 'made', 'artifact_of', 'pack', 'unpack', 'about', 'inventory', 'chosen', 'remove']
 
 # %% ../../nbs/api/core/05_artifacts.ipynb #68ccf79b
-import contextlib, errno, hashlib, io, json, os, shutil, tarfile, tempfile, uuid
+import contextlib, errno, hashlib, io, json, os, shutil, tarfile, tempfile, time, uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -139,11 +139,12 @@ def made(
         if folder.exists():
             if (why := damage(folder)) is None: return folder
             set_aside(folder, why)
-        work = folder.with_name(folder.name + ".work")
+        work, start = folder.with_name(folder.name + ".work"), time.monotonic()
         with disk_errors(folder):
             work.mkdir(exist_ok=True)
             make(work)
-            write_json(work / "manifest.json", dict(kind=kind, key=key, files=checksums(work)))
+            seconds = round(time.monotonic() - start, 1)  # of the last attempt, where it was interrupted
+            write_json(work / "manifest.json", dict(kind=kind, key=key, files=checksums(work), seconds=seconds))
             work.rename(folder)
     return folder
 

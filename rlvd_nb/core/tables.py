@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'kind_of', 'unit_of', 'check_there', 'numbered_rows', 'read_rows', 'read_table', 'columns_of', 'as_text',
-           'plain', 'records', 'write_rows']
+           'plain', 'records', 'write_rows', 'write_tables']
 
 # %% ../../nbs/api/core/06_tables.ipynb #6b5450e5
 import gzip, json, math, zlib
@@ -154,7 +154,7 @@ def _write_parquet(rows: Sequence[dict], file: Path, path: Path) -> None:
             f"{path}: Parquet cannot hold these rows ({str(error).splitlines()[0]}); write .jsonl"
         ) from None
 
-def _write_lines(rows: Sequence[dict], file: Path, path: Path) -> None:
+def _write_lines(rows: Iterable[dict], file: Path, path: Path) -> None:
     with open(file, "wb") as raw:
         packed = kind_of(path) == ".jsonl.gz"
         with (
@@ -170,4 +170,23 @@ def write_rows(
     "Write rows, whole or not at all; UserError where the kind of file cannot hold them."
     write = _write_parquet if kind_of(path) == ".parquet" else _write_lines
     with replacing(path) as temporary: write(rows, temporary, path)
+    return path
+
+# %% ../../nbs/api/core/06_tables.ipynb #5b0fa6e3
+def write_tables(
+    path: Path,                       # a file of KINDS; whatever is there is replaced
+    tables: Iterable["pd.DataFrame"], # what it will hold, one below the other; one of them is in memory at a time
+) -> Path:
+    "Write tables, whole or not at all; UserError where the kind of file cannot hold them."
+    with replacing(path) as temporary:
+        if kind_of(path) != ".parquet":
+            _write_lines((row for table in tables for row in records(table)), temporary, path)
+            return path
+        import pyarrow, pyarrow.parquet
+        writer = None
+        for table in tables:
+            part = pyarrow.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+            writer = writer or pyarrow.parquet.ParquetWriter(temporary, part.schema, compression="zstd")
+            writer.write_table(part.cast(writer.schema))
+        writer.close()
     return path

@@ -6,9 +6,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from rlvd_nb.core.artifacts import pack
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.experiments.capability import check_gates, gates, over_replicates, question_groups, replicate_table
-from rlvd_nb.experiments.measurements import EXACT, SAMPLED, Measurements, read_measurements, write_measurements
+from rlvd_nb.experiments.measurements import (
+    EXACT, SAMPLED, Measurements, read_measurements, store_for, write_measurements,
+)
 
 QUESTIONS = 400
 
@@ -74,6 +77,19 @@ def test_a_file_with_a_changed_byte_is_refused(tmp_path):
     (tmp_path / "changed.npz").write_bytes(whole)
     with pytest.raises(UserError, match="changed.npz is no whole file of evidence"):
         read_measurements(tmp_path / "changed.npz")
+
+
+def test_the_store_of_a_killed_worker_goes_and_that_of_one_at_work_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left, name = tmp_path / f"rlvd-store-{os.getuid()}-dead", f"rlvd-store-{os.getuid()}-*"
+    (left / "store").mkdir(parents=True)
+    left.with_name(left.name + ".lock").touch()
+    with store_for(pack([])):
+        mine, = (path for path in tmp_path.glob(name) if path.is_dir())
+        assert mine != left and os.environ["RLVD_OUT"] == str(mine)
+        with store_for(pack([])): assert len([path for path in tmp_path.glob(name) if path.is_dir()]) == 2
+        assert mine.is_dir()
+    assert not list(tmp_path.glob(name))
 
 
 MEASURE = """
