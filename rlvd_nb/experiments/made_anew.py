@@ -46,7 +46,7 @@ def record_run(
 ) -> Run:
     "The run whose worlds are made anew: the record's, or the smoke setting's."
     if profile != "smoke": return begin_run("05", "record")
-    return begin_run("05", "smoke").vary(replicate="world")
+    return begin_run("05", "smoke").vary(replicate="world", steps=2, samples=8, test_questions=4)
 
 def made_anew(
     run: Run,    # as `record_run` gives it

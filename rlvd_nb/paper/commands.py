@@ -414,7 +414,8 @@ def say_sample(
 ) -> list[str]:
     "Accuracy with its interval, the verdicts, and the share that was cut off, with a warning where it is large."
     table = checked_samples(table, Path("samples"))
-    row, counts = with_errors(table, [1]).loc["accuracy"], table["verdict"].value_counts().reindex(VERDICTS, fill_value=0)
+    row = with_errors(table, [1]).loc["accuracy"]
+    counts = table["verdict"].value_counts().reindex(VERDICTS, fill_value=0)
     return [
         f"accuracy {row['value']:.3f} {interval_text(row['low'], row['high'])}",
         f"verdicts: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}",

@@ -31,7 +31,7 @@ STARTS = { # what RLVR starts from, besides the base model
 
 # %% ../../nbs/api/paper/01_palette.ipynb #a7e19d9b
 PATTERNS = {
-    "fact": ("#3a1a00", "p"),
+    "fact": ("#4a1500", "p"),
     "direct": ("#b9cc5c", "o"), "skip": ("#c194d6", "s"), "step": ("#1f9e89", "v"), "verify": ("#0b4a2e", "^"),
     "other": ("#b83f9c", "X"),
 }
