@@ -46,7 +46,10 @@ def record_run(
 ) -> Run:
     "The run whose worlds are made anew: the record's, or the smoke setting's."
     if profile != "smoke": return begin_run("05", "record")
-    return begin_run("05", "smoke").vary(replicate="world", steps=2, samples=8, test_questions=4)
+    run = begin_run("05", "smoke")
+    brief = dict(question_depths=[2, 3], train_questions=15)  # exact numbers of long questions take longest
+    tasks = {name: options | brief for name, options in run.settings.tasks.items()}
+    return run.vary(replicate="world", tasks=tasks, steps=2, samples=8, test_questions=12)
 
 def made_anew(
     run: Run,    # as `record_run` gives it
