@@ -236,7 +236,7 @@ def run_plan(
 ) -> list[str]:
     "Run sections in order and write the page; sentences that say where it is."
     from rlvd_nb.paper.page import section_html, write_page
-    if takes := read_profile(plan.profile).get("takes"):
+    if plan.whole and (takes := read_profile(plan.profile).get("takes")):
         print(f"profile {plan.profile}: {takes}; interrupted, the same command goes on where it was", file=sys.stderr)
     if plan.record: os.environ["RLVD_RECORD"] = "1"  # the kernels' figures go to figures/
     folder = run_dir(plan.name)
