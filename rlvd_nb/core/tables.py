@@ -7,10 +7,10 @@ __all__ = ['KINDS', 'kind_of', 'unit_of', 'check_there', 'numbered_rows', 'read_
            'plain', 'records', 'write_rows', 'write_tables']
 
 # %% ../../nbs/api/core/06_tables.ipynb #6b5450e5
-import gzip, json, math, zlib
+import contextlib, gzip, json, math, zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from .artifacts import replacing
@@ -145,14 +145,32 @@ def _line(row: dict, path: Path) -> str:
     )
 
 # %% ../../nbs/api/core/06_tables.ipynb #73a8a372
-def _write_parquet(rows: Sequence[dict], file: Path, path: Path) -> None:
-    import pyarrow, pyarrow.parquet
-    each = {name: [row.get(name) for row in rows] for name in columns_of(rows)}
-    try: pyarrow.parquet.write_table(pyarrow.table(each), file, compression="zstd")
+@contextmanager
+def _held_by_parquet(path: Path) -> Iterator[None]:
+    "One line where Parquet cannot hold what is written."
+    import pyarrow
+    try: yield
     except (pyarrow.ArrowException, UnicodeEncodeError) as error:
         raise UserError(
             f"{path}: Parquet cannot hold these rows ({str(error).splitlines()[0]}); write .jsonl"
         ) from None
+
+def _write_parquet(rows: Sequence[dict], file: Path, path: Path) -> None:
+    import pyarrow, pyarrow.parquet
+    each = {name: [row.get(name) for row in rows] for name in columns_of(rows)}
+    with _held_by_parquet(path): pyarrow.parquet.write_table(pyarrow.table(each), file, compression="zstd")
+
+def _write_parquet_tables(tables: Iterable, file: Path, path: Path) -> None:
+    import pyarrow, pyarrow.parquet
+    with contextlib.ExitStack() as stack:
+        writer = None
+        for table in tables:
+            with _held_by_parquet(path):
+                part = pyarrow.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+                if not writer:
+                    writer = pyarrow.parquet.ParquetWriter(file, part.schema, compression="zstd")
+                    stack.enter_context(writer)
+                writer.write_table(part.cast(writer.schema))
 
 def _write_lines(rows: Iterable[dict], file: Path, path: Path) -> None:
     with open(file, "wb") as raw:
@@ -178,15 +196,8 @@ def write_tables(
     tables: Iterable["pd.DataFrame"], # what it will hold, one below the other; one of them is in memory at a time
 ) -> Path:
     "Write tables, whole or not at all; UserError where the kind of file cannot hold them."
+    parquet = kind_of(path) == ".parquet"
     with replacing(path) as temporary:
-        if kind_of(path) != ".parquet":
-            _write_lines((row for table in tables for row in records(table)), temporary, path)
-            return path
-        import pyarrow, pyarrow.parquet
-        writer = None
-        for table in tables:
-            part = pyarrow.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
-            writer = writer or pyarrow.parquet.ParquetWriter(temporary, part.schema, compression="zstd")
-            writer.write_table(part.cast(writer.schema))
-        writer.close()
+        if parquet: _write_parquet_tables(tables, temporary, path)
+        else: _write_lines((row for table in tables for row in records(table)), temporary, path)
     return path

@@ -159,10 +159,11 @@ def changes_by_world(
     arm: str,                                  # whose change from the base model
     measures: Sequence[str],                   # of `replicate_table`
 ) -> pd.DataFrame:
-    """A row a change and measure: the arm less its base model, and by how much that is less than in the first.
+    """A row a change and measure: the arm less its base model, and that less what it is in the first.
 
-    Both with t intervals, over the worlds that were measured with every change."""
+    Both with t intervals, over the worlds that were measured with every change; UserError where there is none."""
     numbers = sorted(set.intersection(*map(set, found.values())))
+    if not numbers: raise UserError(f"no world was measured with each of {', '.join(found)}; measure the same ones")
     tables = {name: [replicate_table(each[number]).set_index("arm") for number in numbers]
               for name, each in found.items()}
     moved = {name: np.array([(t.loc[arm, measures] - t.loc["base", measures]).astype(float) for t in each])

@@ -6,7 +6,7 @@
 __all__ = ['NAME', 'SMALL', 'SAMPLE_COLUMNS', 'PAIR', 'VERDICT_COLUMNS', 'PIECE', 'PATIENCE', 'ENGINES', 'HELD', 'add_part',
            'whole_parts', 'read_parts', 'rows_about', 'Gaps', 'missing', 'rows_of', 'fill', 'with_grades',
            'add_verdicts', 'in_pieces', 'looked_up', 'verdicts', 'check_engine', 'chosen_engine', 'sample_key',
-           'sampler_for', 'check_asked', 'drawn', 'judged', 'respond', 'respond_in_pieces']
+           'sampler_for', 'check_asked', 'drawn', 'judged', 'respond_in_pieces', 'respond']
 
 # %% ../../nbs/api/models/07_store.ipynb #2e9f0768
 import time, uuid
@@ -341,6 +341,27 @@ def judged(
     graded = graded.sort_values(["order", "sample_index"], ignore_index=True)
     return graded.drop(columns=["order", "prompt"])
 
+# %% ../../nbs/api/models/07_store.ipynb #9a6689fc
+HELD = 200_000 # responses that are in memory at a time
+
+def respond_in_pieces(
+    model: Model,                  # who answers
+    task: Task,                    # who grades
+    questions: Sequence[Question], # what is asked
+    n: int,                        # responses a question
+    params: SamplingParams,        # how they are drawn
+    place: Place = Place(),        # where responses are graded
+    held: int = HELD,              # responses that are in memory at a time, or those to one question
+    **how,                         # template, label, engine and sampler, as for `respond`
+) -> Iterator[pd.DataFrame]:
+    "Graded responses, sampled now as far as they are not stored, some questions after others."
+    folder, prompts = drawn(model, questions, n, params, **how)
+    step = max(1, held // n)
+    for i in range(0, len(questions), step):
+        some, read = questions[i:i + step], prompts[i:i + step]
+        graded = judged(rows_about(folder, SAMPLE_COLUMNS, "prompt", read), task, some, read, n, place)
+        yield graded.assign(model=model.fingerprint, task=task.name, grader=task.version, seed=params.seed)
+
 # %% ../../nbs/api/models/07_store.ipynb #1ca775e3
 def respond(
     model: Model,                  # who answers
@@ -355,27 +376,5 @@ def respond(
     place: Place = Place(),        # where responses are graded
 ) -> pd.DataFrame:
     "Graded responses, sampled now as far as they are not stored."
-    folder, prompts = drawn(model, questions, n, params, template, label, engine, sampler)
-    graded = judged(read_parts(folder, SAMPLE_COLUMNS), task, questions, prompts, n, place)
-    return graded.assign(model=model.fingerprint, task=task.name, grader=task.version, seed=params.seed)
-
-# %% ../../nbs/api/models/07_store.ipynb #9a6689fc
-HELD = 200_000 # responses that are in memory at a time
-
-def respond_in_pieces(
-    model: Model,                  # who answers
-    task: Task,                    # who grades
-    questions: Sequence[Question], # what is asked
-    n: int,                        # responses a question
-    params: SamplingParams,        # how they are drawn
-    place: Place = Place(),        # where responses are graded
-    held: int = HELD,              # responses that are in memory at a time, or those to one question
-    **how,                         # template, label, engine and sampler, as for `respond`
-) -> Iterator[pd.DataFrame]:
-    "What `respond` gives, some questions after others."
-    folder, prompts = drawn(model, questions, n, params, **how)
-    step = max(1, held // n)
-    for i in range(0, len(questions), step):
-        some, read = questions[i:i + step], prompts[i:i + step]
-        graded = judged(rows_about(folder, SAMPLE_COLUMNS, "prompt", read), task, some, read, n, place)
-        yield graded.assign(model=model.fingerprint, task=task.name, grader=task.version, seed=params.seed)
+    how = dict(template=template, label=label, engine=engine, sampler=sampler)
+    return next(respond_in_pieces(model, task, questions, n, params, place, held=n * len(questions), **how))

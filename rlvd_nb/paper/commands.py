@@ -7,7 +7,7 @@ __all__ = ['GRADED', 'TOLD', 'PREFIX', 'check_out', 'need_models', 'judge', 'gra
            'gold_question', 'task_question', 'questions_of', 'check_columns', 'grade_responses', 'graded_rows',
            'grade_file', 'samples_by_model', 'check_enough', 'say_errors', 'say_responses', 'parse_ks', 'majorities',
            'question_values', 'estimates', 'with_errors', 'pass_at_k_rows', 'check_table', 'passk_file', 'sampled',
-           'say_sample', 'say_lengths', 'count_run_on', 'say_run_on', 'check_drawing', 'sample_file',
+           'say_sample', 'say_lengths', 'count_run_on', 'say_run_on', 'check_drawing', 'Seen', 'sample_file',
            'check_quality_columns', 'quality_file']
 
 # %% ../../nbs/api/paper/09_commands.ipynb #44c3daa3
@@ -459,6 +459,31 @@ def check_drawing(
         raise UserError("--stop takes a text that is not empty, such as 'Question:'; leave it out where there is none")
     SamplingParams(**drawing | dict(max_tokens=drawing.get("max_tokens") or 1))
 
+# %% ../../nbs/api/paper/09_commands.ipynb #253b22ac
+class Seen:
+    "What the summary of a sample needs of its responses, noted as they pass on their way to the file."
+    def __init__(
+        self,
+        task: Task,                # who asks and judges
+        questions: list[Question], # what is asked
+    ):
+        self.task, self.questions = task, {question.id: question for question in questions}
+        self.tables, self.count, self.ran_on = [], 0, 0
+
+    def passing(self, tables: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        "The same tables."
+        for table in tables:
+            self.tables.append(table[TOLD])
+            self.count += len(table)
+            asked = table["question_id"].map(self.questions)
+            self.ran_on += count_run_on(self.task, list(zip(asked, table["response"])))
+            yield table
+
+    def sentences(self, room: int) -> list[str]:
+        "Accuracy, verdicts, lengths in a room of so many tokens, and what went on behind its end."
+        table = pd.concat(self.tables, ignore_index=True)
+        return [*say_sample(table), say_lengths(table, room), *say_run_on(self.ran_on, self.count)]
+
 # %% ../../nbs/api/paper/09_commands.ipynb #2c775938
 def sample_file(
     model: str,              # a folder or a hub id
@@ -484,27 +509,14 @@ def sample_file(
     chosen = choose(judge, split, questions or None)
     opened = opened or open_model(model)
     kept, bad = check_golds(judge, chosen)
-    told, ran_on = [], 0
-    def noted(tables: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        "The tables on their way to the file; what the summary needs of them is kept."
-        nonlocal ran_on
-        asked = {question.id: question for question in kept}
-        for table in tables:
-            told.append(table[TOLD])
-            ran_on += count_run_on(judge, list(zip(table["question_id"].map(asked), table["response"])))
-            yield table
+    seen = Seen(judge, kept)
     with connected(place):
-        write_tables(out, noted(sampled(str(model), opened, judge, kept, samples, params, template, engine, place)))
-    table = pd.concat(told, ignore_index=True)
-    left = (
-        [f"left out {len(bad)} questions: " + "; ".join(f"{question.id}: {why}" for question, why in bad[:5])]
-        if bad
-        else []
-    )
-    apart = [getattr(judge, "apart", "")] if split == "test" else []
-    said = [*filter(None, apart), *say_sample(table), say_lengths(table, params.max_tokens)]
-    counts = f"{len(table)} responses to {len(kept)} questions are in {out}"
-    return [*left, counts, *said, *say_run_on(ran_on, len(table))]
+        tables = sampled(str(model), opened, judge, kept, samples, params, template, engine, place)
+        write_tables(out, seen.passing(tables))
+    left = f"left out {len(bad)} questions: " + "; ".join(f"{question.id}: {why}" for question, why in bad[:5])
+    apart = getattr(judge, "apart", "") if split == "test" else ""
+    counts = f"{seen.count} responses to {len(kept)} questions are in {out}"
+    return [*[left] * bool(bad), counts, *filter(None, [apart]), *seen.sentences(params.max_tokens)]
 
 # %% ../../nbs/api/paper/09_commands.ipynb #e552dfbd
 PREFIX = "student_" # of the columns that are added

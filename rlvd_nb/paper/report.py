@@ -372,7 +372,9 @@ def help_alone(
 def options(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")] = False,
-): help_alone(context)
+):
+    "What can stand before a command; alone, the command shows its help."
+    help_alone(context)
 
 # %% ../../nbs/api/paper/12_report.ipynb #dd30ea16
 Parameters = Annotated[
