@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PLACEBO', 'WARM_UPS', 'PLAINLY', 'OWN_WORDS', 'sharing', 'make_base_sharing', 'toy_lessons', 'warm_sharing',
-           'reinforce_few', 'sharing_name', 'words_at', 'check_levels', 'shared_operator']
+           'reinforce_few', 'sharing_name', 'words_at', 'check_levels', 'check_falsifier', 'shared_operator']
 
 # %% ../../nbs/api/experiments/17_shared_operator.ipynb #323fe294
 from collections.abc import Sequence
@@ -101,6 +101,7 @@ def words_at(
     "How a response is begun with the operator there: in the domain's own words where none is shared."
     return "" if shared else OWN_WORDS
 
+# %% ../../nbs/api/experiments/17_shared_operator.ipynb #e3fe700f
 def check_levels(
     levels: Sequence[float], # of sharedness
 ) -> None:
@@ -108,6 +109,15 @@ def check_levels(
     if len(set(levels)) < 2 or sorted(levels) != list(levels) or not 0 <= levels[0] <= levels[-1] <= 1:
         raise UserError(f"levels must be two or more shares from 0 to 1 that rise, not {list(levels)}")
 
+def check_falsifier(
+    falsifier: Sequence[str], # targets on which it is judged
+    begun: Sequence[str],     # those in which the operator's use is measured
+) -> None:
+    "Refuse a falsifier of no targets, or of such as nobody measures the operator's use in."
+    if not falsifier or not set(falsifier) <= set(begun):
+        raise UserError(f"falsifier must be some of {', '.join(begun)}, not {list(falsifier)}")
+
+# %% ../../nbs/api/experiments/17_shared_operator.ipynb #f7e847dd
 def shared_operator(
     run: Run, # with the settings `operator`
 ) -> Experiment:
@@ -115,6 +125,7 @@ def shared_operator(
     s, worlds = run.settings, [(level, 1.) for level in run.settings.levels]
     check_levels(s.levels)
     sharing(run, *worlds[0])  # refuses targets that there are not
+    check_falsifier(s.falsifier, s.begun)
     last, arms = worlds[-1][0], {}
     for shared, useful in [*worlds, (last, 0.)]:
         base = sharing_name("base", shared, useful)
