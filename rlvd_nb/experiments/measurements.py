@@ -29,7 +29,7 @@ from ..tasks.base import Task
 from ..tasks.operator import COMMON, PLACEBO, private_marks, uses
 from ..models.checkpoints import Model
 from ..models.scoring import logprobs
-from ..responses.arrays import tabulate
+from ..responses.arrays import entropies, tabulate
 from ..responses.surface import question_means, reflection_words, surface
 from .run import Run
 from .making import snapshots
@@ -194,14 +194,17 @@ def measure_model(
     name: str,     # of the model in the report
     model: Model,  # who is asked the test questions
     base: Model,   # what it started from
+    draw: int = 0, # 0, or 1 for an independent second draw
 ) -> tuple[dict[str, np.ndarray], float]:
-    "Every measure of EXACT, SAMPLED and OPERATOR_USE [1, N], and the divergence from the base model."
-    rows, questions = sample_rows(run, name, model, "test"), run.questions("test")
+    """Every measure of EXACT, SAMPLED and OPERATOR_USE [1, N], and the divergence from the base model.
+
+    Of a model that is not the lab's the entropy of its answers in nats besides."""
+    rows, questions = sample_rows(run, name, model, "test", draw), run.questions("test")
     answers, seen, ids = tabulate(rows, questions), surface(rows, reflection_words(run.task)), [q.id for q in questions]
     mean = lambda measure: question_means(seen, measure, None).reindex(ids)
-    found = dict(
-        right=answers.right.mean(1), valid=answers.verified.mean(1), tokens=mean("tokens"), keywords=mean("keywords"),
-    )
+    valid = np.full(len(ids), np.nan) if answers.verified is None else answers.verified.mean(1)
+    found = dict(right=answers.right.mean(1), valid=valid, tokens=mean("tokens"), keywords=mean("keywords"))
+    if run.settings.model != "lab": found |= dict(entropy=entropies(answers))
     found |= exact_numbers(run, name, model) | operator_use(run.task, rows, ids)
     return {key: np.asarray(each, PRECISION)[None] for key, each in found.items()}, divergence(model, base, run, rows)
 
@@ -246,7 +249,7 @@ def measure_arm(
     base = evidence.model(evidence.experiment.arms[ask.arm].start or ask.arm)
     for step, model in models_of(evidence, ask).items():
         label = f"{ask.name}, step {step}" if step else ask.name
-        values, kl = measure_model(run, label, model, base)
+        values, kl = measure_model(run, label, model, base, ask.draw)
         about = dict(arm=ask.name, step=step, fingerprint=model.fingerprint, kl=round(kl, 5))
         found.append((about | where, values))
     models, values = zip(*found)
