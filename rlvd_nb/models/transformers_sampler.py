@@ -147,7 +147,7 @@ def go_on(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     "The token of each row that is read on [rows], the row that it comes from, and the row of each node."
     parents, tokens = nodes // vocabulary, nodes % vocabulary
-    alone = len(nodes) == 1 or bool((parents[1:] > parents[:-1]).all())
+    alone = bool((parents[1:] > parents[:-1]).all())  # no two nodes come from one row
     if stay and alone and len(nodes) >= (1 - IDLE) * rows:
         there = torch.arange(rows, device=nodes.device)
         return tokens.new_zeros(rows).index_copy(0, parents, tokens), there, parents

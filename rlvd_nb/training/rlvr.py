@@ -200,7 +200,8 @@ def trainer_class():
 
         def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, **more):
             asked = {name for name, value in more.items() if value not in (None, False)} - {"compute_entropy"}
-            if asked or not can_share(self.accelerator.unwrap_model(model)):
+            columns = (logits_to_keep + 1) * self.num_generations
+            if asked or not can_share(self.accelerator.unwrap_model(model), columns):
                 return super()._get_per_token_logps_and_entropies(
                     model, input_ids, attention_mask, logits_to_keep, **more)
             with self.accelerator.autocast():

@@ -7,7 +7,8 @@ from scipy import stats
 from rlvd_nb.paper.claims import CLAIMS
 from rlvd_nb.paper.judge import judge
 from rlvd_nb.paper.real_claims import (
-    REAL_MODELS, bins_of_pair, expected_rates, falls_of_pair, judged_on, real_ledger, say_real, with_real_models,
+    REAL_MODELS, bins_of_pair, expected_rates, falls_of_pair, judged_on, real_ledger, real_models, say_real,
+    with_real_models,
 )
 from rlvd_nb.responses.published_counts import CountPair, simplerl_pair
 
@@ -60,5 +61,5 @@ def test_beside_the_ledger(ledger):
     assert "Qwen2.5-7B: +16.5 [+14.6, +18.5], supported; 1.5B, training: " in table[0]
     assert table[1].startswith("1.5B, PPO: −0.23") and table[2] == ""
     assert len(say_real(ledger)) == ledger["value"].notna().sum()
-    assert {row["who"] for _, row in ledger.iterrows()} == {models.short for models in REAL_MODELS}
+    assert {row["who"] for _, row in ledger.iterrows()} == {models.short for models in real_models()}
     assert len(judged_on(REAL_MODELS[0])) == 5
