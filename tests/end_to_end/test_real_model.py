@@ -11,6 +11,9 @@ from conftest import ROOT, command
 
 import rlvd_nb.training.trainers as trainers
 from rlvd_nb.core.errors import UserError
+from rlvd_nb.core.workers import Place
+from rlvd_nb.experiments.measurements import measured
+from rlvd_nb.experiments.pretrained import counts_of, pretrained
 from rlvd_nb.experiments.protocol import replicates
 from rlvd_nb.experiments.reinforcement import reinforcement
 from rlvd_nb.experiments.run import begin_run
@@ -64,6 +67,21 @@ def test_section_03_on_math_500(learner, data, store, tmp_path):
     assert len(list(store.glob("store/samples/*/*.parquet"))) > 0
     notebook = nbformat.read(tmp_path / "out.ipynb", 4)
     assert "injected-parameters" in [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
+
+
+def test_evidence_of_a_pretrained_model(learner, data, store, tmp_path, monkeypatch):
+    "Drawn twice, trained, and taught its own right responses; shares of what was sampled are counts again."
+    monkeypatch.setenv("RLVD_DATA", str(data))
+    sft = dict(epochs=1, batch=2, learning_rate=1e-3, warmup=0, checkpoint=500, trl={})
+    run = begin_run("04", model=str(learner.folder), **SMALL | dict(warmup=0, learning_rate=1e-3, sft=sft))
+    found, = measured(pretrained(run), [0], tmp_path, Place())
+    models = found.models.set_index("arm")["fingerprint"]
+    assert list(models.index) == ["base", "base, second draw", "RLVR", "base ← base"]
+    assert models["base"] == models["base, second draw"] and models.nunique() == 3
+    for arm in models.index:
+        counts = counts_of(found, arm)
+        assert set(counts) <= set(range(SMALL["samples"] + 1))
+        assert (counts / SMALL["samples"] == found.of(arm, "right")).all()
 
 
 def refusal(model, data, monkeypatch, **more):
