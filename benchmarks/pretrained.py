@@ -1,4 +1,4 @@
-"""A small pretrained model on this machine: tokens a second, and seconds a step of RLVR: python benchmarks/pretrained.py
+"""A small pretrained model on this machine, its tokens a second and a step of RLVR: python benchmarks/pretrained.py
 
 SmolLM2-135M on word problems of MAWPS in the profile `smollm2`; RLVD_DATA must name the folder with their file. A step
 is a third of what three more steps take, so that loading and saving are not in it.

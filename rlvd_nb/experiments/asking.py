@@ -17,7 +17,7 @@ from ..core.artifacts import made, write_json
 from ..core.errors import UserError
 from ..core.seeds import derive_seed, digest
 from ..tasks.base import Question, grammar_of
-from ..models.checkpoints import Model
+from ..models.checkpoints import Model, rounding
 from ..models.sampling import SamplingParams
 from ..models.store import add_part, read_parts, respond
 from ..responses.arrays import Responses, load_responses, save_responses, tabulate, without, without_errors
@@ -59,7 +59,7 @@ def sampling_key(
     return dict(
         model=model.fingerprint, params=sampling_of(run, draw).key(), n=n, engine=run.engine,
         template=run.settings.template, task=run.task.source(), grader=run.task.version,
-        questions=[q.id for q in questions], code=1,
+        questions=[q.id for q in questions], code=1, **rounding(model.folder),
     )
 
 # %% ../../nbs/api/experiments/03_asking.ipynb #efb51e35

@@ -33,6 +33,7 @@ def question_groups(
     hard = answerable & (p < HARD)
     return {
         "all": np.ones_like(answerable), "answerable": answerable, "unanswerable": ~answerable, "hard": hard,
+        "answerable, not hard": answerable & ~hard,
         "hard by knowledge": hard & (kind == "uncertain"), "hard by composition": hard & (kind == "known"),
     }
 

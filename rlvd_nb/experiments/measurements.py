@@ -152,8 +152,11 @@ def divergence(
     run: Run,             # its template
     rows: pd.DataFrame,   # responses of the model
 ) -> float:
-    "KL of the model from its base, in nats a response, from its first SCORED responses to each question."
+    """KL of the model from its base, in nats a response, from its first SCORED responses to each question.
+
+    Not known where stop strings end responses: they are cut there, and the end that would be scored was not sampled."""
     if model == base: return 0.
+    if run.settings.stop: return float("nan")
     some = rows[(rows["sample_index"] < SCORED) & rows["completion"].str.strip().ne("")]
     prompts = {q.id: q.prompt for q in run.questions("test")}
     read = dict(zip(prompts, model.render(list(prompts.values()), run.settings.template)))

@@ -71,6 +71,6 @@ def pretrained_changes(
             for measure, (label, unit) in CHANGED.items():
                 before, after = (unit * each.of(name, measure) for name in ("base", arm))
                 change = paired_difference(before, after)
-                rows.append(dict(seed=number, arm=arm, measure=label, before=before.mean(), after=after.mean(),
+                rows.append(dict(training=number, arm=arm, measure=label, before=before.mean(), after=after.mean(),
                                  change=change.value, low=change.low, high=change.high, p=change.p_sign_flip))
     return pd.DataFrame(rows)

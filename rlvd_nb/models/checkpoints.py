@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['DETERMINING', 'NOT_WEIGHTS', 'VOCABULARIES', 'WIDE', 'PRETRAINED', 'quiet', 'save', 'determining_files',
            'weight_files', 'fingerprint', 'check_file', 'read_object', 'tensor_names', 'check_shards', 'listed',
-           'check_whole', 'downloaded', 'one_line', 'check_tensors', 'load_tokenizer', 'best_device', 'rounds_well',
-           'room_for', 'load_network', 'capacity', 'is_out_of_memory', 'check_gguf', 'dequantise', 'Packaged',
-           'from_index', 'ready', 'check_place', 'locate', 'Model', 'open_model']
+           'check_whole', 'downloaded', 'one_line', 'check_tensors', 'load_tokenizer', 'best_device', 'is_wide',
+           'rounds_well', 'rounding', 'room_for', 'load_network', 'capacity', 'is_out_of_memory', 'check_gguf',
+           'dequantise', 'Packaged', 'from_index', 'ready', 'check_place', 'locate', 'Model', 'open_model']
 
 # %% ../../nbs/api/models/02_checkpoints.ipynb #b9466526
 import contextlib, hashlib, json, re, subprocess, sys, tempfile, zipfile
@@ -226,16 +226,28 @@ def best_device() -> str:
 # %% ../../nbs/api/models/02_checkpoints.ipynb #a881df31
 WIDE = 512 # a network's hidden size from which a CPU's products in bfloat16 are worth the rounding of what goes in
 
+def is_wide(
+    folder: Path, # a model's folder
+) -> bool:
+    "Whether its network is; adapters, which have no configuration of their own, are not."
+    file = folder / "config.json"
+    return file.is_file() and read_object(file).get("hidden_size", 0) >= WIDE
+
 def rounds_well(
     folder: Path, # a model's folder
     device: str,  # where it is to run
 ) -> bool:
     "Whether a network is read in bfloat16: on a GPU, and on a CPU that has matrix products of it, if it is wide."
     import torch
-    if device != "cpu": return True
-    file = folder / "config.json"  # adapters have none of their own
-    width = read_object(file).get("hidden_size", 0) if file.is_file() else 0
-    return width >= WIDE and torch.cpu.get_capabilities().get("amx_bf16", False)
+    can = getattr(torch.cpu, "get_capabilities", dict)  # newer than the oldest torch that will do
+    return device != "cpu" or is_wide(folder) and can().get("amx_bf16", False)
+
+def rounding(
+    folder: Path, # a model's folder
+) -> dict[str, str]:
+    "What the keys of samples and scores say of bfloat16 on this CPU; nothing elsewhere, where addresses are older."
+    here = best_device() if is_wide(folder) else ""
+    return dict(numbers="bfloat16") if here == "cpu" and rounds_well(folder, here) else {}
 
 # %% ../../nbs/api/models/02_checkpoints.ipynb #37dd66eb
 @contextlib.contextmanager

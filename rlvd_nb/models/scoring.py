@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..core.artifacts import made, write_json
 from ..core.errors import UserError
 from ..core.seeds import digest
-from .checkpoints import Model, capacity
+from .checkpoints import Model, capacity, rounding
 from .prompts import completion_rows
 
 # %% ../../nbs/api/models/08_scoring.ipynb #d961b423
@@ -97,7 +97,8 @@ def scored(
             values = batch(loaded, [rows[i] for i in places]).tolist()
             for place, value in zip(places, values): found[place] = value
         write_json(work / f"{kind}.json", found)
-    folder = made(kind, dict(model=model.fingerprint, pairs=digest(texts), count=len(texts), code=2), make)
+    key = dict(model=model.fingerprint, pairs=digest(texts), count=len(texts), code=2) | rounding(model.folder)
+    folder = made(kind, key, make)
     return np.array(json.loads((folder / f"{kind}.json").read_text()))
 
 # %% ../../nbs/api/models/08_scoring.ipynb #c4c4aa62

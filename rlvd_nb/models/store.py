@@ -28,7 +28,7 @@ from ..core.errors import UserError
 from ..core.workers import Place
 from ..tasks.base import Grade, Question, Task
 from ..tasks.grading import grade_pairs
-from .checkpoints import Model
+from .checkpoints import Model, rounding
 from .prompts import check_template
 from .sampling import Request, Sampler, SamplingParams, before_stop
 from .vllm_sampler import VllmSampler, build, stop_engine, unavailable
@@ -276,7 +276,7 @@ def sample_key(
 ) -> dict:
     "What determines a table of samples, its prompts apart."
     by = {} if engine == "transformers" else dict(engine=engine)
-    return dict(model=model.fingerprint, params=params.key(), code=1) | by
+    return dict(model=model.fingerprint, params=params.key(), code=1) | by | rounding(model.folder)
 
 # %% ../../nbs/api/models/07_store.ipynb #91f33082
 def sampler_for(

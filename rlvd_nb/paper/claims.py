@@ -259,7 +259,7 @@ WARM_UP = (
         tuple(_b("Claim (i)", domain, "3B base", "3B warm-up") for domain in ("MATH", "HumanEval+", "MMLU-Pro")),
     ),
     Claim(
-        "B.2", "claim (ii)", "warmed models gain more from 100 examples",
+        "B.2", "claim (ii)", "after RLVR on 100 examples warmed models are better",
         "after RLVR on at most 100 examples the warmed model beats the base model", "accuracy, target domain",
         "points", "sign flip", "above", 0.0, DIRECTION, "06", lambda e: [on_target(e)],
         (_b("Claim (ii)", "MATH gain", "warm-up against base, after RLVR on at most 100 examples"),),
@@ -288,7 +288,8 @@ WARM_UP = (
         lambda e: [half_way(e)],
     ),
     Claim(
-        "B.5", "controls", "what warms is the reasoning", "warm-up from a teacher that does not reason does not help",
+        "B.5", "controls", "chains warm, bare answers do not",
+        "warm-up from a teacher that does not reason does not help",
         "accuracy, reasoning teacher less other", "points", "sign flip", "above", 0.0, DIRECTION, "06",
         lambda e: [together(by_target(e, "answers only", "warm-up"))],
         (_b("Controls", "MATH", "warm-up from Qwen2.5-32B"), _b("Controls", "MATH", "warm-up from QwQ-32B")),

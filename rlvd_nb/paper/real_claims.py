@@ -110,23 +110,26 @@ class RealModels:
     short: str        # the same in a word
     measured: Callable # -> claim's id to pairs of rows, or to an effect
     note: str = ""    # what a reader must know
+    asked: str = "test" # questions of which split they were
 
 REAL_MODELS = (
     RealModels("Qwen2.5-7B → SimpleRL-Zoo, MATH-500, 128 samples", "Qwen2.5-7B", lambda: _of_pair(simplerl_pair()),
                "the second draw is expected from the fitted spread of rates, not drawn"),
     RealModels("Qwen2.5-Math-1.5B along 500 GRPO steps, training questions, 32 rollouts", "1.5B, training",
                _of_training,
-               "training questions; the policy that begins is four visits old"),
+               "training questions; the policy that begins is four visits old", "train"),
     RealModels("Qwen2.5-1.5B SFT → PPO, 30 GSM8K questions, 8 samples", "1.5B, PPO", lambda: _of_pair(ppo_pair()),
                "30 questions; begins at a fine-tuned model"),
 )
 
 def real_models() -> tuple[RealModels, ...]:
     "Published counts, and every training of the pretrained model that is measured."
-    there = read_record(SMOLLM2) if any(evidence_dir(SMOLLM2).glob("*.npz")) else ()
+    found = read_record(SMOLLM2) if any(evidence_dir(SMOLLM2).glob("*.npz")) else {}
+    there = [number for number, each in found.items() if {"base" + SECOND, RLVR} <= set(each.models["arm"])]
     return *REAL_MODELS, *(
         RealModels(f"SmolLM2-135M → RLVR, training {number}, one-step problems of MAWPS, 64 samples",
-                   f"SmolLM2, training {number}", partial(_of_pretrained, number), "the second draw is drawn")
+                   f"SmolLM2, training {number}", partial(_of_pretrained, number),
+                   "the second draw is drawn, but expected for A4.7")
         for number in there
     )
 
@@ -148,7 +151,8 @@ def judged_on(
         claim = by_id[name]
         rows.append(dict(
             id=name, who=models.short, models=models.name, claim=f"{claim.name}: {models.short}",
-            quantity=claim.quantity, unit=claim.unit, direction=claim.direction, threshold=claim.threshold,
+            quantity=claim.quantity.replace(", test", f", {models.asked}"), unit=claim.unit,
+            direction=claim.direction, threshold=claim.threshold,
             **vars(effect), p_holm=p, verdict=judge(claim, effect.low, effect.high, p), note=models.note))
     return pd.DataFrame(rows)
 

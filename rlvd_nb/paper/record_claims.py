@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['TEACHER_RATE', 'REASONING', 'KNOWLEDGE', 'WITHIN', 'CAPABILITY', 'ALL', 'RLVR_CLAIMS', 'RESPONSE_CLAIMS',
            'DISTILLATION_CLAIMS', 'CONTROL_CLAIMS', 'MENDING', 'MENDING_CLAIMS', 'RECORD_CLAIMS', 'capabilities',
-           'chances', 'accuracies', 'unreached', 'between', 'over_worlds', 'record_ledger', 'say_frontier']
+           'chances', 'accuracies', 'unreached', 'between', 'over_worlds', 'record_ledger', 'say_turned',
+           'say_frontier']
 
 # %% ../../nbs/api/paper/13_record_claims.ipynb #e1422065
 from collections.abc import Callable, Sequence
@@ -103,7 +104,7 @@ RLVR_CLAIMS = (
            "of the hardest solvable questions some are no longer solved",
            "share of those with 1/256 to 1/64 that fall below 1/256",
            between("base", RLVR, unreached, "hardest solvable")),
-    _claim("A4.9", "Section 4", f"RLVR lifts capability where there was none by less than {100 * RISE:g} points",
+    _claim("A4.9", "Section 4", f"RLVR lifts pass@256 of hard questions by less than {100 * RISE:g} points",
            "what the base model cannot do in 256 tries RLVR does not teach",
            "exact pass@256, answerable questions below 1/256", between("base", RLVR, capabilities, "hard"),
            "below", 100 * RISE, reason=MATTERS),
@@ -196,6 +197,18 @@ def record_ledger(
 # %% ../../nbs/api/paper/13_record_claims.ipynb #75ebc50a
 def _at(row) -> str:
     return minus(f"{100 * row.value:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]")
+
+def say_turned(
+    table: pd.DataFrame, # as `experiments.capability.changes_by_world` gives it
+    measure: str,        # a share of the table
+    words: str,          # what that is, for readers
+) -> str:
+    "What RLVR does to one measure in the worlds as they were recorded, and with one thing changed."
+    first, *others = table[table["measure"] == measure].itertuples()
+    away = lambda row: _at(row._replace(value=row.less_value, low=row.less_low, high=row.less_high))
+    each = "; ".join(
+        f"{_at(row)} in *{row.changed}* (a difference of {away(row)}, p = {row.less_p:.2g})" for row in others)
+    return f"RLVR moves {words} by {_at(first)} points {first.changed}; by {each}."
 
 def say_frontier(
     table: pd.DataFrame, # of the frontier, as `over_replicates` gives it against the base model

@@ -668,7 +668,7 @@ def parse_numbers(
 @command("evidence")
 def evidence_command(
     name: Annotated[Optional[str], typer.Argument(
-        help="One of its experiments, such as record or frontier; all if not given."
+        help="One of its experiments, such as record or frontier; all of the lab's if not given."
     )] = None,
     replicates: Annotated[str, typer.Option(help="Their numbers, such as 0-11 or 3,5.")] = "0-11",
     workers: Annotated[int, typer.Option(
@@ -684,7 +684,8 @@ def evidence_command(
     Example: rlvd evidence frontier --replicates 0-2"""
     from rlvd_nb.experiments.record import RECORDED, record_replicates
     numbers, place = parse_numbers(replicates), Place(on, workers, address)
-    for each in RECORDED if name is None else [name]:
+    every = [each for each, setting in RECORDED.items() if setting.profile == "record"]
+    for each in every if name is None else [name]:
         found = record_replicates(each, numbers, place)
         say([f"{each}: {len(found)} replicates of {len(found[0].models)} models each"])
 

@@ -156,14 +156,14 @@ def say_conjecture(
     )
     free = zero.loc[zero["direction"] == "rises", "pattern"].tolist()
     change = (
-        f"at dose 0 an interval that takes in zero under {', '.join(free)}"
+        f"the interval of {', '.join(free)} at dose 0 took in zero"
         if free
-        else "a pattern in which capability rises at dose 0"
+        else "capability rose at dose 0 in some pattern"
     )
     return (
         f"Without new knowledge {table['measure'].iloc[0]} changes by {each(zero)} points; stating all missing facts"
         f" adds {each(slope)} points (95 % intervals over {seeds} seeds and {questions} questions). The conjecture that"
-        f" capability improves only with new knowledge {_what_holds(slope, free)}; what would change this conclusion is"
+        f" capability improves only with new knowledge {_what_holds(slope, free)}; that would change if"
         f" {change}."
     )
 
@@ -175,8 +175,8 @@ def _what_holds(slope: pd.DataFrame, free: list[str]) -> str:
     if not lifted: return "**is left open: nothing lifts capability, with or without new knowledge**"
     half = f"; knowledge alone is not enough: the dose is not shown to matter under {', '.join(idle)}" if idle else ""
     return (
-        "**holds in this run: nothing lifts capability without new knowledge, and knowledge does so under"
-        f" {', '.join(lifted)}**{half}"
+        "**is not contradicted in this run: no pattern is shown to lift capability without new knowledge, and knowledge"
+        f" lifts it under {', '.join(lifted)}**{half}"
     )
 
 # %% ../../nbs/api/paper/03_sentences.ipynb #24147b6f

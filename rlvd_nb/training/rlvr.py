@@ -23,14 +23,14 @@ from ..core.errors import UserError
 from ..core.seeds import derive_seed, digest
 from ..tasks.base import ERROR, RIGHT, Question, Task
 from ..tasks.grading import grade_pairs
-from ..models.checkpoints import Model
+from ..models.checkpoints import Model, rounds_well
 from ..models.prompts import render
 from ..models.sampling import Completion, Request, SamplingParams, Tokenized, before_stop
 from .launch import launched
 from rlvd_nb.training.loop import (
     ROW, adamw, constant_with_warmup, first_fit, learned_logits, leave_trained, pack, snapshots_in, take_steps,
 )
-from .shared_prompts import can_share, shared_logprobs
+from .shared_prompts import can_share, fits, shared_logprobs, shared_rows
 from rlvd_nb.training.trainers import (
     TrainConfig, adapters, check_lean, filled, reading_prompts, shared_fields, split_step, train_to, trl_quietly,
     weight_marks,
@@ -114,7 +114,8 @@ def rounded_copy(
     """A second network, to write the rollouts with weights that are rounded once a step; None where it is no gain.
 
     Under autocast a CPU would round all weights anew at every token."""
-    if not (fields.bf16 and fields.use_cpu) or config.lora or fields.use_vllm: return None
+    gain = fields.bf16 and fields.use_cpu and rounds_well(base.folder, "cpu")
+    if not gain or config.lora or fields.use_vllm: return None
     return base.load("cpu")[0]
 
 def make_rollouts(
@@ -190,22 +191,25 @@ def trainer_class():
     "TRL's trainer, with `distinct_rollouts` and shared prompts where that changes nothing but the time."
     from trl import GRPOTrainer
     class DistinctGRPOTrainer(reading_prompts(GRPOTrainer)):
+        sharing = False  # of prompts, while the loss is a plain mean; elsewhere TRL's numbers have other gradients, too
+
         def _compute_loss(self, model, inputs):
             if not plain_mean(self, inputs): return super()._compute_loss(model, inputs)
-            loss = super()._compute_loss(model, distinct_rollouts(inputs))
+            self.sharing = can_share(self.accelerator.unwrap_model(model)) and not self.args.cast_lm_head_to_fp32
+            try: loss = super()._compute_loss(model, distinct_rollouts(inputs))
+            finally: self.sharing = False
             drawn, mask = inputs["sampling_per_token_logps"], inputs["completion_mask"]
             # in the mean the entropy of all rollouts, those left out included
             self._metrics["train"]["entropy"][-1] = (-(drawn * mask).sum() / mask.sum()).item()
             return loss
 
         def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, **more):
-            asked = {name for name, value in more.items() if value not in (None, False)} - {"compute_entropy"}
-            columns = (logits_to_keep + 1) * self.num_generations
-            if asked or not can_share(self.accelerator.unwrap_model(model), columns):
+            rows = shared_rows(input_ids, attention_mask, logits_to_keep) if self.sharing else None
+            if rows is None or not fits(rows, model.config.get_text_config().vocab_size):
                 return super()._get_per_token_logps_and_entropies(
                     model, input_ids, attention_mask, logits_to_keep, **more)
             with self.accelerator.autocast():
-                found = shared_logprobs(model, input_ids, attention_mask, logits_to_keep, self.temperature)
+                found = shared_logprobs(model, rows, (len(input_ids), logits_to_keep), self.temperature)
             return *found, None
     return DistinctGRPOTrainer
 
