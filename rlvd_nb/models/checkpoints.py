@@ -231,7 +231,9 @@ def is_wide(
 ) -> bool:
     "Whether its network is; adapters, which have no configuration of their own, are not."
     file = folder / "config.json"
-    return file.is_file() and read_object(file).get("hidden_size", 0) >= WIDE
+    if not file.is_file(): return False
+    check_file(file)
+    return read_object(file).get("hidden_size", 0) >= WIDE
 
 def rounds_well(
     folder: Path, # a model's folder
