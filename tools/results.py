@@ -137,7 +137,7 @@ RESULTS = [
     ("The record: exact capability over worlds (section 11)", record_arms, record_ledger),
     ("RLVR (section 03)", rlvr, hardest), ("Ways of training, one base model (section 05)", arms),
     ("New knowledge, by pattern of the lessons (section 07)", doses),
-    ("The same in three worlds (recorded on another machine by the profile `lab-full`)", worlds),
+    ("New knowledge in three worlds: an earlier edition's run (0.1.0, other base models, five seeds)", worlds),
     ("What makes a response worth distilling (section 08)", indicators), ("The ledger of claims (section 09)", ledger),
 ]
 
@@ -148,11 +148,24 @@ def results() -> str:
     head = (
         "# Results\n\nThe tables of the recorded lab run, written by `tools/results.py` from the files in `figures/`;"
         " nothing here is typed by hand.\nIntervals are 95 %, over worlds in section 11, over questions and training"
-        " seeds elsewhere; [how to read these\nnumbers](nbs/how_to_read_these_numbers.ipynb). Sections 03 to 09 come"
-        " from one world, one base model a section and one\nlearning rate: [what they can and cannot"
+        " seeds elsewhere; [how to read these\nnumbers](nbs/how_to_read_these_numbers.ipynb). Sections 02 to 09 come"
+        " from one world, one base model a section and one\nlearning rate, but for the earlier edition's three"
+        " worlds. In the ledger p is taken over training seeds where there are\nseveral, the interval over questions"
+        " and seeds, so that the two may disagree: [what they can and cannot"
         " tell](README.md#what-it-can-and-cannot-tell)."
     )
     return "\n\n".join([head, *parts]) + "\n"
+
+
+def models() -> str:
+    "The lab's worlds beside real models: accuracy, capability, and who falls against chance."
+    went = lambda row, name: f"{row[name]:.1f} → {row[name] + row[f'{name}_change']:.1f}"
+    return table([{
+        "model": f"{row['before']}, {row['after']}", "accuracy, %": went(row, "accuracy"),
+        "pass@n, %": f"{went(row, 'capability')} (n = {row['samples']})",
+        "solved a few times before, never after": f"{row['fell']} of {row['hardest']}, {row['expected']:.1f} by chance",
+        "p": p_value(row["p"]),
+    } for _, row in read("real_side_by_side").iterrows()])
 
 
 def worlds_of(name: str) -> str:
@@ -181,25 +194,35 @@ def findings() -> str:
     )
     lines = [
         (
-            "**RLVR, at the learning rate that training reward chooses, moves accuracy by"
+            "**RLVR, at the learning rate that training reward chooses (1e-3), moves accuracy by"
             f" {by('RLVR', 'accuracy')} points and exact pass@256 on answerable questions by"
             f" {by('RLVR', 'pass@256')}** ({worlds_of('record')}). On the hard ones, where the base model gives a"
             " valid response less than once in 256 tries, pass@256 moves by"
-            f" {by('RLVR', 'hard: pass@256')}. Mere sharpening, the {cool.replace(', ', ' at ')}, moves accuracy by"
+            f" {by('RLVR', 'hard: pass@256')}, on the other answerable ones by"
+            f" {by('RLVR', 'answerable, not hard: pass@256')}. What is gained on hard questions may hang on how this"
+            " world was built ([section 11](nbs/11_record.ipynb)). Mere sharpening, the"
+            f" {cool.replace(', ', ' at ')}, moves accuracy by"
             f" {by(cool, 'accuracy')} and pass@256 by {by(cool, 'pass@256')}."
         ),
         (
-            f"**How fast and how far decides.** After {along['step'].max()} steps, by learning rate, accuracy and"
-            f" pass@256 have moved by {rates} points ({worlds_of('frontier')})."
+            f"**The learning rate matters.** After {along['step'].max()} steps, by learning rate, accuracy and"
+            f" pass@256 have moved by {rates} points ({worlds_of('frontier')}; differences between rates are not"
+            " tested)."
         ),
         (
             f"**New knowledge less RLVR: {points(primary['value'], primary['low'], primary['high'])} points of exact"
             f" pass@256 on all questions** (p {p_value(primary['p'])}, the primary claim, {primary['verdict']}); the"
             f" students move it by {by('new knowledge at 4e-4', 'all: pass@256')} (new knowledge) and"
             f" {by('reasoning only at 4e-4', 'all: pass@256')} (reasoning only), RLVR by {by('RLVR', 'all: pass@256')}."
+            " On the answerable questions alone new knowledge adds no more"
+            f" ({by('new knowledge at 4e-4', 'pass@256')}) than reasoning only"
+            f" ({by('reasoning only at 4e-4', 'pass@256')}) or the base model's own right responses"
+            f" ({by('base ← base', 'pass@256')})."
         ),
     ]
-    return "\n".join([BEGIN, *(f"{i}. {line}" for i, line in enumerate(lines, 1)), END])
+    beside = "The lab beside real models, as they were sampled ([section 10](nbs/10_real_models.ipynb)):"
+    said = [*(f"{i}. {line}" for i, line in enumerate(lines, 1)), "", beside, "", models()]
+    return "\n".join([BEGIN, *said, END])
 
 
 def readme(text: str) -> str:

@@ -159,7 +159,8 @@ def stand_of(
     found: dict[int, Measurements], # as `read_record` gives it
 ) -> str:
     "Which replicates there are, and a digest of what was measured."
-    models = digest([each.models.to_dict("list") for each in found.values()])
+    known = lambda models: models.astype(object).where(models.notna(), None)  # a divergence may be a gap
+    models = digest([known(each.models).to_dict("list") for each in found.values()])
     return f"replicates {', '.join(map(str, found))}, {models}"
 
 def read_changes() -> dict[str, dict[int, Measurements]]:
