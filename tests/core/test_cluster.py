@@ -11,7 +11,8 @@ from rlvd_nb.core.workers import Place
 
 def refused(rlvd_here, *arguments) -> str:
     "What the command complains of, in its one line."
-    code, _, complaint = rlvd_here("evidence", "record", *arguments)
+    not_there = "--replicates", "99"  # so that there is something to do
+    code, _, complaint = rlvd_here("evidence", "record", *not_there, *arguments)
     line, = complaint.strip().splitlines()
     assert code == 2
     return line
