@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from rlvd_nb.core.profiles import settings
+from rlvd_nb.experiments.frontier import rate_name
+
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "figures"
 BEGIN, END = "<!-- findings, written by tools/results.py -->", "<!-- end of findings -->"
@@ -159,7 +162,7 @@ def results() -> str:
 
 def models() -> str:
     "The lab's worlds beside real models: accuracy, capability, and who falls against chance."
-    went = lambda row, name: f"{row[name]:.1f} → {row[name] + row[f'{name}_change']:.1f}"
+    went = lambda row, name: f"{row[f'{name}_before']:.1f} → {row[f'{name}_after']:.1f}"
     return table([{
         "model": f"{row['before']}, {row['after']}", "accuracy, %": went(row, "accuracy"),
         "pass@n, %": f"{went(row, 'capability')} (n = {row['samples']})",
@@ -189,12 +192,13 @@ def findings() -> str:
     by = lambda arm, measure, table=moved: change(table.loc[(arm, measure)], 100, "value")
     cool = next(arm for arm, _ in moved.index if arm.startswith("base, temperature"))
     primary = claims.loc["A.0"]
+    rate = rate_name(settings("05", "record").learning_rate).removeprefix("RLVR at ")
     rates = "; ".join(
         f"{arm.removeprefix('RLVR at ')}: {by(arm, 'accuracy', last)} and {by(arm, 'pass@256', last)}" for arm in arms
     )
     lines = [
         (
-            "**RLVR, at the learning rate that training reward chooses (1e-3), moves accuracy by"
+            f"**RLVR, at the learning rate that training reward chooses ({rate}), moves accuracy by"
             f" {by('RLVR', 'accuracy')} points and exact pass@256 on answerable questions by"
             f" {by('RLVR', 'pass@256')}** ({worlds_of('record')}). On the hard ones, where the base model gives a"
             " valid response less than once in 256 tries, pass@256 moves by"

@@ -17,7 +17,7 @@ from ..core.artifacts import made, write_json
 from ..core.errors import UserError
 from ..core.seeds import derive_seed, digest
 from ..tasks.base import Question, grammar_of
-from ..models.checkpoints import Model, rounding
+from ..models.checkpoints import Model, numbers_key
 from ..models.sampling import SamplingParams
 from ..models.store import add_part, read_parts, respond
 from ..responses.arrays import Responses, load_responses, save_responses, tabulate, without, without_errors
@@ -59,7 +59,7 @@ def sampling_key(
     return dict(
         model=model.fingerprint, params=sampling_of(run, draw).key(), n=n, engine=run.engine,
         template=run.settings.template, task=run.task.source(), grader=run.task.version,
-        questions=[q.id for q in questions], code=1, **rounding(model.folder),
+        questions=[q.id for q in questions], code=1, **numbers_key(model.folder, run.engine),
     )
 
 # %% ../../nbs/api/experiments/03_asking.ipynb #efb51e35
@@ -76,7 +76,7 @@ def ask_questions(
     note_samples(run, name, model, where, n, draw)
     label = f"{name}, {where}{', second draw' * draw}"
     params, template = sampling_of(run, draw), run.settings.template
-    return respond(model, run.task, questions, n, params, template, label, run.engine)
+    return respond(model, run.task, questions, n, params, template=template, label=label, engine=run.engine)
 
 CUT_OFF = .1 # share of responses from which on it is said that they had too little room
 

@@ -6,7 +6,7 @@
 __all__ = ['DETERMINING', 'NOT_WEIGHTS', 'VOCABULARIES', 'WIDE', 'PRETRAINED', 'quiet', 'save', 'determining_files',
            'weight_files', 'fingerprint', 'check_file', 'read_object', 'tensor_names', 'check_shards', 'listed',
            'check_whole', 'downloaded', 'one_line', 'check_tensors', 'load_tokenizer', 'best_device', 'is_wide',
-           'rounds_well', 'rounding', 'room_for', 'load_network', 'capacity', 'is_out_of_memory', 'check_gguf',
+           'reads_bfloat16', 'numbers_key', 'room_for', 'load_network', 'capacity', 'is_out_of_memory', 'check_gguf',
            'dequantise', 'Packaged', 'from_index', 'ready', 'check_place', 'locate', 'Model', 'open_model']
 
 # %% ../../nbs/api/models/02_checkpoints.ipynb #b9466526
@@ -235,21 +235,24 @@ def is_wide(
     check_file(file)
     return read_object(file).get("hidden_size", 0) >= WIDE
 
-def rounds_well(
+def reads_bfloat16(
     folder: Path, # a model's folder
     device: str,  # where it is to run
 ) -> bool:
     "Whether a network is read in bfloat16: on a GPU, and on a CPU that has matrix products of it, if it is wide."
     import torch
-    can = getattr(torch.cpu, "get_capabilities", dict)  # newer than the oldest torch that will do
-    return device != "cpu" or is_wide(folder) and can().get("amx_bf16", False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.10 cannot tell
+    return device != "cpu" or is_wide(folder) and capabilities().get("amx_bf16", False)
 
-def rounding(
-    folder: Path, # a model's folder
+def numbers_key(
+    folder: Path,                 # a model's folder
+    engine: str = "transformers", # who reads it; vLLM reads float32 on a CPU
 ) -> dict[str, str]:
-    "What the keys of samples and scores say of bfloat16 on this CPU; nothing elsewhere, where addresses are older."
-    here = best_device() if is_wide(folder) else ""
-    return dict(numbers="bfloat16") if here == "cpu" and rounds_well(folder, here) else {}
+    """For the key of samples or scores: that they are made in bfloat16 on a CPU.
+
+    Empty elsewhere, so that what was stored before has its address."""
+    here = best_device() if engine == "transformers" and is_wide(folder) else ""
+    return dict(numbers="bfloat16") if here == "cpu" and reads_bfloat16(folder, here) else {}
 
 # %% ../../nbs/api/models/02_checkpoints.ipynb #37dd66eb
 @contextlib.contextmanager
@@ -272,12 +275,12 @@ def load_network(
     device: str = "",    # "cpu", "cuda", "meta" for no weights at all, ...; the best there is when empty
     exact: bool = False, # float32 everywhere, as training needs: a step of 1e-6 is lost in bfloat16's rounding
 ):
-    "The network alone, ready to run, in float32 or bfloat16, as `rounds_well` says; half a model is refused."
+    "The network alone, ready to run, in float32 or bfloat16, as `reads_bfloat16` says; half a model is refused."
     import torch
     from transformers import AutoModelForCausalLM
     check_whole(folder)
     device = device or best_device()
-    dtype = torch.float32 if exact or not rounds_well(folder, device) else torch.bfloat16
+    dtype = torch.float32 if exact or not reads_bfloat16(folder, device) else torch.bfloat16
     with room_for(folder, device):
         with one_line(f"the model in {folder}"):
             network, found = AutoModelForCausalLM.from_pretrained(

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..core.artifacts import made, write_json
 from ..core.errors import UserError
 from ..core.seeds import digest
-from .checkpoints import Model, capacity, rounding
+from .checkpoints import Model, capacity, numbers_key
 from .prompts import completion_rows
 
 # %% ../../nbs/api/models/08_scoring.ipynb #d961b423
@@ -97,7 +97,7 @@ def scored(
             values = batch(loaded, [rows[i] for i in places]).tolist()
             for place, value in zip(places, values): found[place] = value
         write_json(work / f"{kind}.json", found)
-    key = dict(model=model.fingerprint, pairs=digest(texts), count=len(texts), code=2) | rounding(model.folder)
+    key = dict(model=model.fingerprint, pairs=digest(texts), count=len(texts), code=2) | numbers_key(model.folder)
     folder = made(kind, key, make)
     return np.array(json.loads((folder / f"{kind}.json").read_text()))
 

@@ -28,7 +28,7 @@ from ..core.errors import UserError
 from ..core.workers import Place
 from ..tasks.base import Grade, Question, Task
 from ..tasks.grading import grade_pairs
-from .checkpoints import Model, rounding
+from .checkpoints import Model, numbers_key
 from .prompts import check_template
 from .sampling import Request, Sampler, SamplingParams, before_stop
 from .vllm_sampler import VllmSampler, build, stop_engine, unavailable
@@ -276,7 +276,7 @@ def sample_key(
 ) -> dict:
     "What determines a table of samples, its prompts apart."
     by = {} if engine == "transformers" else dict(engine=engine)
-    return dict(model=model.fingerprint, params=params.key(), code=1) | by | rounding(model.folder)
+    return dict(model=model.fingerprint, params=params.key(), code=1) | by | numbers_key(model.folder, engine)
 
 # %% ../../nbs/api/models/07_store.ipynb #91f33082
 def sampler_for(
@@ -369,12 +369,8 @@ def respond(
     questions: Sequence[Question], # what is asked
     n: int,                        # responses a question
     params: SamplingParams,        # how they are drawn
-    template: str = "question",    # what the model reads around the question
-    label: str = "sampling",       # for the progress bar
-    engine: str = "auto",          # transformers, vllm, or auto: vLLM where it can run
-    sampler: Callable[[Model], Sampler] | None = None, # how a sampler is made; the engine's own when None
     place: Place = Place(),        # where responses are graded
+    **how,                         # template, label, engine and sampler, as for `drawn`
 ) -> pd.DataFrame:
     "Graded responses, sampled now as far as they are not stored."
-    how = dict(template=template, label=label, engine=engine, sampler=sampler)
     return next(respond_in_pieces(model, task, questions, n, params, place, held=n * len(questions), **how))

@@ -17,8 +17,8 @@ import pandas as pd
 from ..stats.comparison import PAPER_BINS, bin_edges, bin_of, holm
 from ..stats.estimators import MIN_QUESTIONS, answer_entropy, clopper_pearson, maj_at_k
 from ..responses.published_counts import CountPair, ppo_pair, simplerl_pair, training_visits
-from ..experiments.pretrained import RLVR, SMOLLM2, counts_of, pair_of
-from ..experiments.protocol import SECOND
+from ..experiments.pretrained import NAME, SMOLLM2, counts_of, pair_of
+from ..experiments.protocol import RLVR, SECOND
 from ..experiments.record import read_record
 from ..core.paths import evidence_dir
 from ..responses.real_models import at_least, none_again, training_bins, windows
@@ -124,13 +124,13 @@ REAL_MODELS = (
 
 def real_models() -> tuple[RealModels, ...]:
     "Published counts, and every training of the pretrained model that is measured."
-    found = read_record(SMOLLM2) if any(evidence_dir(SMOLLM2).glob("*.npz")) else {}
-    there = [number for number, each in found.items() if {"base" + SECOND, RLVR} <= set(each.models["arm"])]
+    record = read_record(SMOLLM2) if any(evidence_dir(SMOLLM2).glob("*.npz")) else {}
+    whole = {number: found for number, found in record.items() if {"base" + SECOND, RLVR} <= set(found.models["arm"])}
     return *REAL_MODELS, *(
-        RealModels(f"SmolLM2-135M → RLVR, training {number}, one-step problems of MAWPS, 64 samples",
+        RealModels(f"{NAME} → RLVR, training {number}, MAWPS, {found.protocol['settings']['samples']} samples",
                    f"SmolLM2, training {number}", partial(_of_pretrained, number),
                    "the second draw is drawn, but expected for A4.7")
-        for number in there
+        for number, found in whole.items()
     )
 
 # %% ../../nbs/api/paper/11_real_claims.ipynb #5b2ab7d2

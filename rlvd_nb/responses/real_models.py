@@ -104,18 +104,16 @@ def pair_table(
 def side_by_side(
     pairs: Sequence[CountPair], # models before and after
 ) -> pd.DataFrame:
-    "A row a pair: accuracy and pass@n in percent, their changes in points, and who falls from the second bin."
-    rows = []
-    for pair in pairs:
-        share, hit = (lambda counts: 100 * counts.mean() / pair.n), (lambda counts: 100 * (counts > 0).mean())
+    "A row a pair: accuracy and pass@n as `pair_table` has them, in percent, and who falls from the second bin."
+    def row(pair: CountPair) -> dict:
+        rates = 100 * pair_table([pair]).set_index("measure")[["before", "after", "low", "high"]]
+        measures = dict(accuracy=rates.loc["accuracy"], capability=rates.loc[f"pass@{pair.n}"])
         none, few, *_ = bin_edges(PAPER_BINS, pair.n)
         fell = fallen(pair, [(none + 1, few)]).iloc[0]
-        rows.append(dict(
-            before=pair.before, after=pair.after, questions=len(pair.base), samples=pair.n,
-            accuracy=share(pair.base), accuracy_change=share(pair.trained) - share(pair.base),
-            capability=hit(pair.base), capability_change=hit(pair.trained) - hit(pair.base),
-            hardest=fell["questions"], fell=fell["fell"], expected=fell["expected"], p=fell["p"]))
-    return pd.DataFrame(rows)
+        return dict(before=pair.before, after=pair.after, questions=len(pair.base), samples=pair.n) | {
+            f"{name}_{column}": value for name, each in measures.items() for column, value in each.items()
+        } | dict(hardest=fell["questions"], fell=fell["fell"], expected=fell["expected"], p=fell["p"])
+    return pd.DataFrame(map(row, pairs))
 
 # %% ../../nbs/api/responses/09_real_models.ipynb #3a0dd3be
 WINDOW, ROLLOUTS = 4, 8 # visits, and rollouts a visit

@@ -23,7 +23,7 @@ from ..core.errors import UserError
 from ..core.seeds import derive_seed, digest
 from ..tasks.base import ERROR, RIGHT, Question, Task
 from ..tasks.grading import grade_pairs
-from ..models.checkpoints import Model, rounds_well
+from ..models.checkpoints import Model, reads_bfloat16
 from ..models.prompts import render
 from ..models.sampling import Completion, Request, SamplingParams, Tokenized, before_stop
 from .launch import launched
@@ -114,7 +114,7 @@ def rounded_copy(
     """A second network, to write the rollouts with weights that are rounded once a step; None where it is no gain.
 
     Under autocast a CPU would round all weights anew at every token."""
-    gain = fields.bf16 and fields.use_cpu and rounds_well(base.folder, "cpu")
+    gain = fields.bf16 and fields.use_cpu and reads_bfloat16(base.folder, "cpu")
     if not gain or config.lora or fields.use_vllm: return None
     return base.load("cpu")[0]
 
