@@ -37,6 +37,7 @@ def all_parts(
     "The parts of a job, together."
     return list(make()(job))
 
+# %% ../../nbs/api/core/09_jobs.ipynb #c1d81653
 def parts_in_processes(
     make: Callable[[], Callable[[Any], Iterator]], # makes, in a process, what gives the parts of a job
     due: Due,                                      # the jobs

@@ -172,6 +172,7 @@ def _write_parquet_tables(tables: Iterable, file: Path, path: Path) -> None:
                     stack.enter_context(writer)
                 writer.write_table(part.cast(writer.schema))
 
+# %% ../../nbs/api/core/06_tables.ipynb #4ab70a2d
 def _write_lines(rows: Iterable[dict], file: Path, path: Path) -> None:
     with open(file, "wb") as raw:
         packed = kind_of(path) == ".jsonl.gz"

@@ -86,6 +86,7 @@ def lengths_of(
     "Share that ended by themselves, not for want of room, and mean length in tokens."
     return dict(ended=round(float(rows["finished"].mean()), 4), tokens=round(float(rows["tokens"].mean()), 2))
 
+# %% ../../nbs/api/experiments/03_asking.ipynb #3bf7b927
 def note_lengths(
     run: Run,      # whose responses they are
     asked: str,    # who was asked what, such as "base, test"

@@ -111,6 +111,7 @@ def write_measurements(
         np.savez_compressed(file, about=text, **found.values)
     return path
 
+# %% ../../nbs/api/experiments/14_measurements.ipynb #121b6c8a
 def read_measurements(
     path: Path,          # as `write_measurements` left it
     protocol: dict = {}, # what must have determined it; anything when empty
@@ -130,6 +131,7 @@ def read_measurements(
         raise UserError(f"{path} was made by another protocol: {where}; make it again")
     return Measurements(about["protocol"], pd.DataFrame(about["questions"]), pd.DataFrame(about["models"]), values)
 
+# %% ../../nbs/api/experiments/14_measurements.ipynb #07fd97e1
 def difference(
     there: dict,  # a protocol by which something was made
     wanted: dict, # another
@@ -192,6 +194,7 @@ def operator_use(
     found = pd.DataFrame(dict(operator=np.any(list(used.values()), 0), common=used["common"]), rows.index)
     return dict(found.astype(float).groupby(rows["question_id"]).mean().reindex(ids).items())
 
+# %% ../../nbs/api/experiments/14_measurements.ipynb #952acedd
 def measure_model(
     run: Run,      # its task, samples a question, temperature
     name: str,     # of the model in the report
@@ -267,6 +270,7 @@ def there(
     key = evidence_key(experiment, number)
     return read_measurements(path, key) if path.exists() else begin(Evidence(experiment, number), key)
 
+# %% ../../nbs/api/experiments/14_measurements.ipynb #fb809b2d
 def in_order(
     experiment: Experiment, # the protocol
     found: Measurements,    # of one of its replicates, as they came

@@ -119,6 +119,7 @@ def recorded(
     section, protocol, profile = RECORDED[name]
     return protocol(begin_run(section, profile))
 
+# %% ../../nbs/api/experiments/20_record.ipynb #eab7a4f2
 def record_replicates(
     name: str,              # in RECORDED
     numbers: Sequence[int], # of the replicates
@@ -127,6 +128,7 @@ def record_replicates(
     "Measure replicates, as far as the evidence lacks them."
     return measured(recorded(name), numbers, evidence_dir(name), place)
 
+# %% ../../nbs/api/experiments/20_record.ipynb #cce4e3ae
 def read_record(
     name: str,           # in RECORDED
     folder: Path = None, # of its evidence; the project's when None

@@ -114,6 +114,7 @@ def check_settings(
     for name in (s.model, getattr(s, "teacher", "lab")): check_source(name)
     check_launch(getattr(s, "launch", ""))
 
+# %% ../../nbs/api/experiments/01_run.ipynb #05da7ba4
 def check_source(
     name: str, # of a model or a teacher
 ) -> None:

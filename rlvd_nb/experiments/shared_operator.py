@@ -75,6 +75,7 @@ def warm_sharing(
     run.inputs["lesson"] = dict(responses=len(lesson), questions=lesson["question_id"].nunique(), words=words)
     return train_student(toy, start, lesson, toy.questions("train"))
 
+# %% ../../nbs/api/experiments/17_shared_operator.ipynb #388b1ba4
 def reinforce_few(
     evidence: Evidence, # of the experiment
     run: Run,           # how it is trained

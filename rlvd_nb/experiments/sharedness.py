@@ -141,6 +141,7 @@ def steps_needed(
             return float(np.interp(goal, accuracy[i - 1:i + 1], steps[i - 1:i + 1]))
     return np.inf
 
+# %% ../../nbs/api/experiments/18_sharedness.ipynb #7d3923db
 def efficiency(
     found: Measurements, # of a replicate
 ) -> pd.DataFrame:
@@ -192,6 +193,7 @@ def accuracies_of(
     mean = lambda level, t: np.mean([mean_of(each, sharing_name(arm, level, useful), "right", t) for each in found])
     return np.array([[mean(level, t) for level in levels] for t in targets])
 
+# %% ../../nbs/api/experiments/18_sharedness.ipynb #6c92529f
 def share_kept(
     found: Sequence[Measurements], # one a replicate
     useful: float,                 # u
@@ -200,6 +202,7 @@ def share_kept(
     base = accuracies_of(found, "base", useful)
     return float(min((accuracies_of(found, name, useful) / base).min() for name in ("warm-up", PLACEBO)))
 
+# %% ../../nbs/api/experiments/18_sharedness.ipynb #076e40e1
 def sharing_gates(
     found: Sequence[Measurements], # one a replicate
 ) -> pd.DataFrame:

@@ -270,6 +270,7 @@ def room_for(
             " take a smaller one, or more memory"
         ) from error
 
+# %% ../../nbs/api/models/02_checkpoints.ipynb #1d87b7dd
 def load_network(
     folder: Path,        # a model's folder
     device: str = "",    # "cpu", "cuda", "meta" for no weights at all, ...; the best there is when empty
@@ -323,6 +324,7 @@ def check_gguf(
         there = ", ".join(sorted(known))
         raise UserError(f"{path} is of the architecture {name!r}, which transformers cannot read; it reads: {there}")
 
+# %% ../../nbs/api/models/02_checkpoints.ipynb #3ec90371
 def dequantise(
     path: Path,   # a GGUF file
     folder: Path, # for the model in the standard layout

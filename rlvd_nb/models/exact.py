@@ -32,6 +32,7 @@ def token_texts(
     both = tokenizer.batch_decode([[anchor, i] for i in ids], skip_special_tokens=True)
     return [text[len(alone[anchor]):] for text in both]
 
+# %% ../../nbs/api/models/09_exact.ipynb #44ed7ea5
 class Words:
     "The tokens of each word, at the beginning of a text and inside it."
     def __init__(
@@ -161,6 +162,7 @@ class Tree:
             self.place[mine], self.said, cache,
         )
 
+# %% ../../nbs/api/models/09_exact.ipynb #f8409550
 def in_lanes(
     row: np.ndarray, # [children] the prefix of each, in order
     size: int,       # children a batch may hold
@@ -261,6 +263,7 @@ class Lanes:
             x = x + layer.mlp.down_proj(silu(gate) * up)
         return self.network.lm_head(self.body.norm(x)), after
 
+# %% ../../nbs/api/models/09_exact.ipynb #496a8f64
 def lanes_of(
     network, # a causal model in evaluation mode
 ) -> Callable:
@@ -430,6 +433,7 @@ class Floors:
         doubt = self.doubt * np.maximum(np.minimum(goal / left, 1) ** 1.2, np.minimum(mass.nodes / budget, 1) ** 2.5)
         return Floors(floor, np.where(doubt < self.doubt / 1.5, doubt, self.doubt)) # prefixes grow as doubt ** -.4
 
+# %% ../../nbs/api/models/09_exact.ipynb #7d216975
 def exact_mass(
     network,                       # a causal model in evaluation mode
     tokenizer,                     # one token a word

@@ -120,6 +120,7 @@ class Gaps:
             found += [(prompt, int(start), int(end - start)) for start, end in zip(starts, ends)]
         return found
 
+# %% ../../nbs/api/models/07_store.ipynb #32fcbb3a
 def missing(
     folder: Path,            # the table of samples
     prompts: Iterable[str],  # distinct ones
@@ -153,6 +154,7 @@ def rows_of(
     if hasattr(sampler, "rows"): return (yield from sampler.rows(requests, params))
     for batch in sampler.sample(requests, params): yield _rows(batch, sampler.decode, params.stop)
 
+# %% ../../nbs/api/models/07_store.ipynb #3990eba1
 def fill(
     folder: Path,                        # the table of samples
     prompts: Sequence[str],              # what the model reads
@@ -325,6 +327,7 @@ def drawn(
         fill(folder, prompts, n, params, make_sampler, label)
     return folder, prompts
 
+# %% ../../nbs/api/models/07_store.ipynb #4c1a1bba
 def judged(
     stored: pd.DataFrame,          # rows of the table of samples
     task: Task,                    # who grades

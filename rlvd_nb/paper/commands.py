@@ -357,6 +357,7 @@ def check_table(
         raise UserError(f"{out}: the table is written as CSV; give a name such as {out.name.partition('.')[0]}.csv")
     check_out(out, force)
 
+# %% ../../nbs/api/paper/09_commands.ipynb #8611d89d
 def passk_file(
     path: Path,              # graded samples, in any layout that `responses.logs` knows
     k: str | None = None,    # values of k with commas between; None for powers of two

@@ -174,6 +174,7 @@ def combine(
     p = _seed_p(claim, values) if len(effects) >= MIN_SEEDS else min(1., 2 * mean.p)
     return Finding(mean, len(effects), (over.low, over.high), p)
 
+# %% ../../nbs/api/paper/06_judge.ipynb #5561e60e
 def weakest(
     claim: Claim,             # its direction and threshold
     found: Sequence[Finding], # one a pair

@@ -161,6 +161,7 @@ def _moved_more(measure: Callable) -> Callable:
         return [tuple(measure(each, RLVR) - measure(each, "base") for each in found)]
     return pairs
 
+# %% ../../nbs/api/paper/13_record_claims.ipynb #cffd74f8
 # predicted from how the world is built, and written down before a world without mending was measured
 MENDING = "11, with correction 0"
 MENDING_CLAIMS = (
@@ -185,6 +186,7 @@ def over_worlds(
     table = ledger(evidence, claims)
     return table.assign(test="t over replicates", low=table["seed_low"], high=table["seed_high"])
 
+# %% ../../nbs/api/paper/13_record_claims.ipynb #192d4f6d
 def record_ledger(
     found: dict[int, Measurements],        # by number of the replicate
     without_mending: dict[int, Measurements] = {}, # some of them again, where a second look mends nothing

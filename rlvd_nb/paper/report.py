@@ -184,6 +184,7 @@ def check_record(
         why = f"-p {next(iter(given))}" if given else f"--profile {profile}"
         raise UserError(f"--record renews figures/ from the lab as it is, and {why} is something else; leave one out")
 
+# %% ../../nbs/api/paper/12_report.ipynb #d9931696
 def plan_run(
     profile: str,          # a setting, or auto: the lab, or the paper's for a model of your own
     numbers: list[str],    # of sections; none for all that the setting has
@@ -343,6 +344,7 @@ class Once(typer.core.TyperCommand):
                 raise UserError(f"{param.opts[-1]} is given {times} times; give it once")
         return super().parse_args(ctx, args)
 
+# %% ../../nbs/api/paper/12_report.ipynb #9276c6ff
 SHAPE = dict(rich_markup_mode=None, context_settings=dict(help_option_names=["-h", "--help"]))
 app = typer.Typer(
     **SHAPE, add_completion=False, pretty_exceptions_enable=False,
@@ -368,6 +370,7 @@ def help_alone(
     "Show the help where nothing else is asked for."
     if context.invoked_subcommand is None: typer.echo(context.get_help())
 
+# %% ../../nbs/api/paper/12_report.ipynb #b9d483a4
 @app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
@@ -479,6 +482,7 @@ def cache_ls(
     total = f"{len(rows)} artifacts, {readable_size(sum(row['bytes'] for row in rows))}, in {store_dir()}"
     say([*(by_kind(rows) if name is None else one_by_one(rows)), total])
 
+# %% ../../nbs/api/paper/12_report.ipynb #f5c3162f
 @cache.command("rm", cls=Once)
 def cache_rm(
     name: Annotated[str, typer.Argument(help="A kind, an artifact's name, or 'all'.")],
@@ -665,6 +669,7 @@ def parse_numbers(
         found += range(int(first), int(last or first) + 1)
     return list(dict.fromkeys(found))
 
+# %% ../../nbs/api/paper/12_report.ipynb #ae78dfd2
 @command("evidence")
 def evidence_command(
     name: Annotated[Optional[str], typer.Argument(
@@ -691,7 +696,6 @@ def evidence_command(
 
 # %% ../../nbs/api/paper/12_report.ipynb #f243a149
 UNREADABLE = errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES # what a path of the user's can be
-
 UsageError = typer.BadParameter.__base__ # typer's own class for an unknown command or option, which it does not export
 
 def usage(
@@ -717,6 +721,7 @@ def one_line_errors() -> Iterator[None]:
     print(f"rlvd: {message}", file=sys.stderr)
     raise SystemExit(code)
 
+# %% ../../nbs/api/paper/12_report.ipynb #1da511cc
 def main() -> None:
     "The `rlvd` command, which is `python -m rlvd_nb` as well."
     os.environ.setdefault(

@@ -54,6 +54,7 @@ def warmed(
         return [tuple(in_targets(found, name, measure, useful) for name in names)]
     return pairs
 
+# %% ../../nbs/api/paper/14_sharedness_claims.ipynb #48f1a220
 def each_target(
     shared: float, # s: 0 for the lowest level, 1 for the highest
 ) -> Callable:
@@ -112,6 +113,7 @@ def _claim(id: str, place: str, name: str, words: str, quantity: str, pairs: Cal
     return Claim(id, place, name, words, quantity, "points", "sign flip", direction, threshold, reason, family, pairs,
                  primary=primary)
 
+# %% ../../nbs/api/paper/14_sharedness_claims.ipynb #7202cdc9
 def _at_both(id: str, place: str, name: str, words: str, quantity: str, pairs: Callable) -> tuple[Claim, ...]:
     "The claim at s = 1, the paper's case, and at s = 0."
     return tuple(

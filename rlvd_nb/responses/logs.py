@@ -50,6 +50,7 @@ def _csv_rows(path: Path) -> list[dict]:
     if not rows: raise UserError(f"{path}: no samples in it")
     return rows
 
+# %% ../../nbs/api/responses/10_logs.ipynb #2417ab7a
 def _json_whole(path: Path) -> Opened:
     "A file that is one piece of JSON: an object, or a list of rows."
     try: found = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -142,6 +143,7 @@ def is_counts(
     "Whether its rows are counts."
     return "verdict" not in opened.names and all(_first(names, opened.names) for names in (ASKED, DRAWN, HITS))
 
+# %% ../../nbs/api/responses/10_logs.ipynb #d0284fed
 MOST = 1_000_000 # samples of a question in a table of counts
 
 def read_counts(
@@ -265,6 +267,7 @@ def _lighteval_row(row: dict, name: str, path: Path) -> list[dict]:
         raise UserError(f"{place} is {value!r}, which is no share of {n}; choose another metric")
     return [dict(question_id=asked, verdict=RIGHT if i < round(hits) else WRONG) for i in range(n)]
 
+# %% ../../nbs/api/responses/10_logs.ipynb #d059d752
 def read_lighteval(
     opened: Opened,            # a file of details
     task: str | None = None,   # of `doc.task_name`
@@ -363,6 +366,7 @@ def _target(target) -> str | None:
     "The gold answer, where there is one."
     return target if isinstance(target, str) else target[0] if len(target) == 1 else None
 
+# %% ../../nbs/api/responses/10_logs.ipynb #e7755a80
 def read_inspect(
     opened: Opened,            # a log
     task: str | None = None,   # there is one in a log
@@ -403,6 +407,7 @@ def _told(name: str, value, text: bool):
     if name in ("right", "correct", "finished", "chain"): return FLAGS.get(value.lower(), value)
     return int(value) if name == "sample_index" and value.isdecimal() else value or None
 
+# %% ../../nbs/api/responses/10_logs.ipynb #b6cf9685
 def read_ours(
     opened: Opened,            # a file of graded samples
     task: str | None = None,   # of a column `task`; all of them if not given

@@ -65,6 +65,8 @@ SOURCES = {
 def sources() -> pd.DataFrame:
     "A row a file: whose counts, what was asked, repository, commit, licence, note."
     return pd.DataFrame([dict(file=name) | vars(source) for name, source in SOURCES.items()])
+
+# %% ../../nbs/api/responses/08_published_counts.ipynb #aa838c6d
 def made_from() -> dict[str, dict]:
     "File to repository, commit and checksum, for the record of what a figure was made from."
     return {name: dict(repository=source.repository, commit=source.commit, sha256=checksum(_place(f"{name}.csv.gz")))

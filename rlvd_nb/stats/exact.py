@@ -84,6 +84,7 @@ def rate_bin_of(
         raise ValueError(f"edges must increase and lie between 0 and 1, such as {RATE_BINS}, got {edges.tolist()}")
     return np.searchsorted(np.log(edges), log_probabilities(log_p), side="right")
 
+# %% ../../nbs/api/stats/06_exact.ipynb #2fe044ec
 def exact_transitions(
     before,          # log-probabilities of one model [N]
     after,           # of another, same questions [N]

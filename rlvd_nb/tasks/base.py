@@ -178,6 +178,7 @@ def faults_of(
         said = str(error).partition("\n")[0]
         raise UserError(f"task {name!r} cannot be loaded: {type(error).__name__}: {said}") from error
 
+# %% ../../nbs/api/tasks/01_base.ipynb #409762ff
 def load_task(
     name: str,   # a task of the library, or the dotted path of a module with a function `task`
     **options,   # what that function takes

@@ -139,6 +139,7 @@ def weighed(
     evidence, passes = found
     return "atom" if attempt.evidence != evidence else "plan" if attempt.kept != passes else None
 
+# %% ../../nbs/api/tasks/04_operator.ipynb #a0f2f9cd
 def unfold(
     words: Sequence[str],  # of a chain
     sets: Sequence[Marks], # that count

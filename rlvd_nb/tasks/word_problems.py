@@ -72,6 +72,7 @@ class LastNumber:
         "A response that must be right."
         return f"The answer is {question.gold}."
 
+# %% ../../nbs/api/tasks/21_word_problems.ipynb #64446d33
 def gold_number(
     value,      # as it stands in the row: a number, or text
     what: str,  # it is, for the error message

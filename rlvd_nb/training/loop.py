@@ -127,6 +127,7 @@ def save_state(
         state |= {f"{moment}.{name}": tensor for moment, tensor in mine[value].state[value].items()}
     with replacing(path) as temporary: save_file(state, temporary, metadata=dict(noted=json.dumps(noted)))
 
+# %% ../../nbs/api/training/03_loop.ipynb #a3883847
 def load_state(
     path: Path,  # a safetensors file
     model,       # takes the parameters
@@ -178,6 +179,7 @@ def take_steps(
             save_state(state, model, optimizers, noted)
     return noted
 
+# %% ../../nbs/api/training/03_loop.ipynb #8b30203c
 def check_loss(
     noted: list[dict], # of every step so far
     label: str,        # for the error message

@@ -118,6 +118,7 @@ def rounded_copy(
     if not gain or config.lora or fields.use_vllm: return None
     return base.load("cpu")[0]
 
+# %% ../../nbs/api/training/07_rlvr.ipynb #f8ddd07e
 def make_rollouts(
     config: GrpoConfig, # length, seed
     copy=None,          # as `rounded_copy` gives it
@@ -187,6 +188,7 @@ def plain_mean(
     more = more or inputs.get("old_per_token_logps") is not None
     return alone and known and not more and inputs.get("sampling_per_token_logps") is not None
 
+# %% ../../nbs/api/training/07_rlvr.ipynb #42c367c6
 def trainer_class():
     "TRL's trainer, with `distinct_rollouts` and shared prompts where that changes nothing but the time."
     from trl import GRPOTrainer
@@ -335,6 +337,7 @@ def advantages_of(
         return pass_at_k_advantages(grades, config.group, config.together or config.group // 2)
     return group_advantages(grades, config.group, config.variant == "grpo")
 
+# %% ../../nbs/api/training/07_rlvr.ipynb #516eea4d
 def lean_step(
     model,                         # being trained
     tokenizer,                     # its tokenizer
@@ -363,6 +366,7 @@ def lean_step(
         return loss, noted_of(done, grades, alike)
     return step
 
+# %% ../../nbs/api/training/07_rlvr.ipynb #3efa6dbf
 def noted_of(
     done: Sequence[Completion],    # the rollouts of a step
     grades: Sequence[float | None], # their rewards

@@ -35,6 +35,7 @@ def by_prompt(
         found.setdefault(tuple(prompt), []).append((number, said))
     return found
 
+# %% ../../nbs/api/training/06_shared_prompts.ipynb #19260538
 def row_of(
     prompt: tuple[int, ...],                # token ids
     rollouts: list[tuple[int, list[int]]],  # number and tokens of each
@@ -95,6 +96,7 @@ def can_share(
     told = {"position_ids", "logits_to_keep"} <= set(signature(model.forward).parameters)
     return model.device.type == "cpu" and whole and told and text._attn_implementation == "sdpa"
 
+# %% ../../nbs/api/training/06_shared_prompts.ipynb #a3ae44ea
 def shared_logprobs(
     model,              # a causal model that `can_share`
     rows: SharedRows,   # that `fits`
