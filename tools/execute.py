@@ -31,9 +31,10 @@ def lasting(output: dict) -> bool:
 
 
 def without_machine(outputs: list[dict]) -> list[dict]:
-    "Outputs with paths as they read from the project's root, whatever machine made them."
+    "Outputs with paths as they read from the project's root, whatever machine made them and whenever."
     text = json.dumps(outputs).replace(f"{ROOT}/", "")
-    return json.loads(re.sub(re.escape(tempfile.gettempdir()) + r"/\w+", "(a temporary folder)", text))
+    text = re.sub(re.escape(tempfile.gettempdir()) + r"/\w+", "(a temporary folder)", text)
+    return json.loads(re.sub(r"\.damaged-\w{6}", ".damaged-(six digits)", text))
 
 
 def is_shown_only(cell: dict) -> bool:

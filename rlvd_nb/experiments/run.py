@@ -128,7 +128,7 @@ def check_given(
     s: SimpleNamespace, # a section's parameters
     given: dict,        # those that were asked for
 ) -> None:
-    "Refuse what the lab's models cannot do, and an unknown variant of RLVR."
+    "Refuse what the lab's models cannot do, an unknown variant of RLVR, and a step that `trl` divides otherwise."
     if s.model == "lab" and given.get("task") not in (None, "kinship"):
         raise UserError(
             f"the lab's model knows the task 'kinship' alone, not {s.task!r}; give a model folder or hub id"
@@ -140,6 +140,9 @@ def check_given(
             raise UserError(f"unknown GRPO variant {s.variant!r}; there are: {', '.join(there)}")
         if s.variant == PASS_AT_K and s.model != "lab":
             raise UserError(f"the variant {PASS_AT_K} is for lab models, not {s.model!r}")
+    if s.model != "lab" and any(given.get(name) is not None for name in ("step_questions", "group")):
+        from rlvd_nb.training.rlvr import grpo_step
+        grpo_step(s.step_questions, s.group, s.trl)
 
 # %% ../../nbs/api/experiments/01_run.ipynb #e1e5ae56
 def begin_run(

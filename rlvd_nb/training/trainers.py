@@ -96,10 +96,11 @@ def split_step(
     if batch is None: batch = responses // (passes or 1)
     passes = passes or responses // batch
     if batch * passes != responses:
-        there = " and ".join(f"{name} {further[name]}" for name in names if name in further)
+        there = [f"{name} {further[name]}" for name in names if name in further]
+        why, out = ("whose product is not that", "one of the two") if there[1:] else ("which does not divide it", "that")
         raise UserError(
-            f"a step takes {responses} responses ({said}), but trl has {there}, whose product is not that; leave one of"
-            " the two out and it follows"
+            f"a step takes {responses} responses ({said}), but trl has {' and '.join(there)}, {why}; leave {out} out and"
+            " it follows"
         )
     return dict(zip(names, (batch, passes)))
 

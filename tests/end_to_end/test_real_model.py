@@ -69,6 +69,34 @@ def test_section_03_on_math_500(learner, data, store, tmp_path):
     assert "injected-parameters" in [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
 
 
+PEOPLE, THINGS = "Ann Ben Cleo Dan Eve Finn Gus Hal".split(), "apples pens books coins".split()
+
+
+@pytest.fixture
+def problems(tmp_path):
+    "A folder with one-step problems of our own, as MAWPS writes them."
+    rows = [
+        dict(input=f"{name} has {a} {thing}. {name} gets {b} more. How many {thing} does {name} have now?", target=a + b)
+        for name in PEOPLE for thing in THINGS for a, b in [(3 + len(name), len(thing))]
+    ]
+    (tmp_path / "mawps_singleop.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return tmp_path
+
+
+def test_section_03_of_a_pretrained_model(problems, store):
+    "SmolLM2, out of the package index: sampled, trained by RLVR, sampled again and compared, in the setting made for it."
+    few = dict(
+        seeds=1, steps=2, step_questions=2, samples=4, train_questions=6, test_questions=6, max_tokens=24,
+    )
+    given = [x for name, value in few.items() for x in ("-p", f"{name}={value}")]
+    done = command("rlvd", "section", "03", "--profile", "smollm2", *given, out=store, RLVD_DATA=problems, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    page, = store.glob("runs/smollm2-03-*/index.html")
+    assert "<img" in page.read_text() or "<svg" in page.read_text()
+    summary = pd.read_csv(next(store.glob("figures/smollm2-*/rlvr_summary.csv")))
+    assert {"accuracy", "maj@4", "pass@4"} == set(summary["measure"])
+
+
 def test_evidence_of_a_pretrained_model(learner, data, store, tmp_path, monkeypatch):
     "Drawn twice, trained, and taught its own right responses; shares of what was sampled are counts again."
     monkeypatch.setenv("RLVD_DATA", str(data))
