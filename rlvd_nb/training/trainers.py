@@ -97,7 +97,8 @@ def split_step(
     passes = passes or responses // batch
     if batch * passes != responses:
         there = [f"{name} {further[name]}" for name in names if name in further]
-        why, out = ("whose product is not that", "one of the two") if there[1:] else ("which does not divide it", "that")
+        both = "whose product is not that", "one of the two"
+        why, out = both if there[1:] else ("which does not divide it", "that")
         raise UserError(
             f"a step takes {responses} responses ({said}), but trl has {' and '.join(there)}, {why}; leave {out} out and"
             " it follows"

@@ -76,7 +76,7 @@ PEOPLE, THINGS = "Ann Ben Cleo Dan Eve Finn Gus Hal".split(), "apples pens books
 def problems(tmp_path):
     "A folder with one-step problems of our own, as MAWPS writes them."
     rows = [
-        dict(input=f"{name} has {a} {thing}. {name} gets {b} more. How many {thing} does {name} have now?", target=a + b)
+        dict(input=f"{name} has {a} {thing} and gets {b} more. How many {thing} does {name} have now?", target=a + b)
         for name in PEOPLE for thing in THINGS for a, b in [(3 + len(name), len(thing))]
     ]
     (tmp_path / "mawps_singleop.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
@@ -84,10 +84,8 @@ def problems(tmp_path):
 
 
 def test_section_03_of_a_pretrained_model(problems, store):
-    "SmolLM2, out of the package index: sampled, trained by RLVR, sampled again and compared, in the setting made for it."
-    few = dict(
-        seeds=1, steps=2, step_questions=2, samples=4, train_questions=6, test_questions=6, max_tokens=24,
-    )
+    "SmolLM2, out of the package index: sampled, trained by RLVR, sampled again and compared."
+    few = dict(seeds=1, steps=2, step_questions=2, samples=4, train_questions=6, test_questions=6, max_tokens=24)
     given = [x for name, value in few.items() for x in ("-p", f"{name}={value}")]
     done = command("rlvd", "section", "03", "--profile", "smollm2", *given, out=store, RLVD_DATA=problems, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
