@@ -100,8 +100,8 @@ def split_step(
         both = "whose product is not that", "one of the two"
         why, out = both if there[1:] else ("which does not divide it", "that")
         raise UserError(
-            f"a step takes {responses} responses ({said}), but trl has {' and '.join(there)}, {why}; leave {out} out and"
-            " it follows"
+            f"a step takes {responses} responses ({said}), but trl has {' and '.join(there)}, {why}; leave {out} out"
+            " and it follows"
         )
     return dict(zip(names, (batch, passes)))
 
