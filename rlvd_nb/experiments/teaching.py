@@ -17,6 +17,7 @@ from ..core.errors import UserError
 from ..tasks.base import RIGHT, UNPARSED, WRONG, Question
 from ..tasks.grading import check_golds
 from ..models.checkpoints import Model
+from ..models.prompts import text_ids
 from ..models.store import PAIR, verdicts
 from ..responses.lessons import accepted, arm_sizes, levelled, read_teacher
 from .run import Run
@@ -61,10 +62,8 @@ def token_counts(
     model: Model,         # whose tokens are counted
     texts: Sequence[str], # distinct
 ) -> dict[str, int]:
-    "Tokens of each text, its end included."
-    return dict(
-        zip(texts, (len(ids) + 1 for ids in model.tokenizer()(list(texts), add_special_tokens=False).input_ids))
-    )
+    "Tokens of each text, its end included; a text with words that the model's tokens do not say is refused."
+    return {text: len(ids) + 1 for text, ids in zip(texts, text_ids(model.tokenizer(), texts))}
 
 # %% ../../nbs/api/experiments/08_teaching.ipynb #81c05180
 def arm_questions(

@@ -268,7 +268,7 @@ def ledger(
     """A row a claim: published value and its re-analysis, this run's effect, intervals, p, p after Holm, verdict, note.
 
     Effects are in `unit`; low and high are over questions, seed_low and seed_high over training seeds (nan with
-    one). ValueError on evidence of a section that no claim needs."""
+    one). UserError on evidence of a section that no claim needs."""
     found = findings(evidence, claims, seed)
     adjusted, family = {}, {}
     for section in dict.fromkeys(claim.needs for claim in claims):

@@ -56,6 +56,25 @@ def check_sets(
     if len(indicators) < MIN_SETS:
         raise UserError(f"a ranking needs at least {MIN_SETS} response sets, not {len(indicators)}")
 
+# %% ../../nbs/api/stats/05_ranking.ipynb #5049a659
+def _drawn_taus(
+    signs: dict[str, np.ndarray], # of each indicator, as `orders` gives them
+    gains: np.ndarray,            # [sets, questions]
+    length: str,                  # the indicator that is corrected for
+    replicates: int,              # of the bootstrap
+    rng: np.random.Generator,     # draws sets and questions
+) -> dict[str, np.ndarray]:
+    "Each indicator's τ, and τ given length, with sets and questions drawn again [replicates, 2]."
+    sets, questions = gains.shape
+    drawn = {name: np.empty((replicates, 2)) for name in signs}
+    for i in range(replicates):
+        some = rng.integers(sets, size=sets)
+        weights = rng.multinomial(questions, np.full(questions, 1 / questions)) / questions
+        pick, again = np.ix_(some, some), orders((gains @ weights)[some])
+        for name, sign in signs.items():
+            drawn[name][i] = tau_of(sign[pick], again), partial_tau(sign[pick], again, signs[length][pick])
+    return drawn
+
 # %% ../../nbs/api/stats/05_ranking.ipynb #84a5bbad
 def tau_table(
     indicators: pd.DataFrame,  # a row a set, a column an indicator
@@ -68,18 +87,10 @@ def tau_table(
 
     `p_floor` is the least p that the permutations could give."""
     check_sets(indicators, gains)
-    rng, (sets, questions) = np.random.default_rng(seed), gains.shape
-    signs, gain = {name: orders(indicators[name]) for name in indicators}, gains.mean(1)
-    drawn = {name: np.empty((replicates, 2)) for name in indicators}
-    for i in range(replicates):
-        some, weights = (
-            rng.integers(sets, size=sets),
-            rng.multinomial(questions, np.full(questions, 1 / questions)) / questions,
-        )
-        pick, again = np.ix_(some, some), orders((gains @ weights)[some])
-        for name, sign in signs.items():
-            drawn[name][i] = tau_of(sign[pick], again), partial_tau(sign[pick], again, signs[length][pick])
-    truth, rows = orders(gain), []
+    rng, sets = np.random.default_rng(seed), len(gains)
+    signs = {name: orders(indicators[name]) for name in indicators}
+    drawn = _drawn_taus(signs, gains, length, replicates, rng)
+    truth, rows = orders(gains.mean(1)), []
     shuffled = [rng.permutation(sets) for _ in range(replicates)]
     for name, sign in signs.items():
         tau = tau_of(sign, truth)
@@ -95,9 +106,7 @@ def tau_table(
         )
     table = pd.DataFrame(rows)
     adjusted = dict(p_holm=holm(table["p"].to_numpy()), p_floor=1 / (replicates + 1))
-    return table.assign(**adjusted, sets=sets).sort_values(
-        "tau", key=abs, ascending=False, ignore_index=True
-    )
+    return table.assign(**adjusted, sets=sets).sort_values("tau", key=abs, ascending=False, ignore_index=True)
 
 # %% ../../nbs/api/stats/05_ranking.ipynb #5f647bb2
 RIDGE = 1. # penalty on standardised weights, as if each indicator had been seen once more without effect

@@ -76,8 +76,8 @@ PEOPLE, THINGS = "Ann Ben Cleo Dan Eve Finn Gus Hal".split(), "apples pens books
 def problems(tmp_path):
     "A folder with one-step problems of our own, as MAWPS writes them."
     rows = [
-        dict(input=f"{name} has {a} {thing} and gets {b} more. How many {thing} does {name} have now?", target=a + b)
-        for name in PEOPLE for thing in THINGS for a, b in [(3 + len(name), len(thing))]
+        dict(input=f"{name} has {a} {thing} and gets 4 more. How many {thing} does {name} have now?", target=a + 4)
+        for a, name in enumerate(PEOPLE, 3) for thing in THINGS
     ]
     (tmp_path / "mawps_singleop.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return tmp_path
@@ -90,9 +90,13 @@ def test_section_03_of_a_pretrained_model(problems, store):
     done = command("rlvd", "section", "03", "--profile", "smollm2", *given, out=store, RLVD_DATA=problems, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     page, = store.glob("runs/smollm2-03-*/index.html")
-    assert "<img" in page.read_text() or "<svg" in page.read_text()
-    summary = pd.read_csv(next(store.glob("figures/smollm2-*/rlvr_summary.csv")))
-    assert {"accuracy", "maj@4", "pass@4"} == set(summary["measure"])
+    assert "Figure 3.1" in page.read_text()
+    history, = store.glob("store/grpo/*/history.json")
+    assert list(pd.read_json(history)["step"]) == [1, 2]
+    folder, = store.glob("figures/smollm2-*")
+    assert {"rlvr_training", "rlvr_pass_at_k", "rlvr_transitions"} <= {path.stem for path in folder.glob("*.png")}
+    summary = pd.read_csv(folder / "rlvr_summary.csv")
+    assert {"accuracy", "maj@4", "pass@4"} == set(summary["measure"]) and set(summary["questions"]) == {6}
 
 
 def test_evidence_of_a_pretrained_model(learner, data, store, tmp_path, monkeypatch):
