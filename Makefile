@@ -14,7 +14,7 @@ record: env  ## the same, and renew figures/, which is kept in git
 	$(BIN)/rlvd paper --record
 
 figures: env  ## draw what is measured and committed: the record and the published counts of real models
-	$(BIN)/rlvd paper --only 10,11 --record
+	$(BIN)/rlvd paper --only 10,11,13 --record
 
 # The tests' models are so small that a second thread only waits for the first; a second process does not.
 test: export OMP_NUM_THREADS ?= 1

@@ -142,7 +142,7 @@ SHAREDNESS_CLAIMS = (
     _claim("B.5a", "controls", "chains warm, bare answers do not",
            "warm-up from a teacher that does not reason does not help", "accuracy, targets, less answers only, s = 1",
            warmed("answers only", "warm-up", 1)),
-    _claim("B.5b", "controls", "what warms is reasoning that fits its puzzle", "(a control)",
+    _claim("B.5b", "controls", "chains that fit their puzzle warm more than shuffled ones", "(a control)",
            "accuracy, targets, less shuffled chains, s = 1", warmed("shuffled chains", "warm-up", 1)),
     _claim("F.1", "falsifier", "without use the operator is still carried over", "(the falsifier's premise)",
            "share of responses with the operator, falsifier's targets, less placebo, u = 0",
