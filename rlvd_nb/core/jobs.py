@@ -6,6 +6,7 @@
 __all__ = ['parts_here', 'all_parts', 'parts_in_processes', 'parts_at', 'run_jobs']
 
 # %% ../../nbs/api/core/09_jobs.ipynb #c09c9e8b
+import sys
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Set
 from concurrent.futures import FIRST_COMPLETED, wait
 from functools import partial
@@ -80,6 +81,7 @@ def run_jobs(
     needs: Mapping[Hashable, Set[Hashable]],   # names of the jobs that each one waits for
     place: Place,                              # where
     label: str,                                # for the progress bar
+    told: Callable[[Hashable, Any], str] = lambda name, result: "", # what is said when a job is done; empty for nothing
 ) -> dict[Hashable, Any]:
     "Results by name, in the order in which they came. What a job raises ends all; a circle of needs is a CycleError."
     found, here = {}, not (place.ray or place.processes)
@@ -88,4 +90,5 @@ def run_jobs(
             if not there: continue
             found[name] = part
             bar.update()
+            if said := told(name, part): bar.write(said, file=sys.stderr)
     return found

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SECOND', 'RLVR', 'Arm', 'Ask', 'Experiment', 'in_domain', 'arm_key', 'remembered', 'noted', 'still_there',
-           'Replicate', 'asked_there', 'Evidence', 'complete_arm', 'protocol_key', 'replicate', 'replicates', 'gather',
-           'lesson_table', 'changes', 'make_base', 'make_rlvr']
+           'Replicate', 'asked_there', 'Evidence', 'complete_arm', 'protocol_key', 'remember', 'side_by_side',
+           'replicate', 'replicates', 'gather', 'lesson_table', 'changes', 'make_base', 'make_rlvr']
 
 # %% ../../nbs/api/experiments/04_protocol.ipynb #def7eb85
 import json, os
@@ -275,6 +275,32 @@ def protocol_key(
     )
 
 # %% ../../nbs/api/experiments/04_protocol.ipynb #89f91006
+def remember(
+    experiment: Experiment,               # the protocol
+    count: int,                           # replicates
+    first: Callable[[], object] = bool,   # makes them; by default they are there
+) -> None:
+    "Note that all arms of so many replicates are made and asked, so that nobody need look through them again."
+    def make(work: Path) -> None:
+        first()
+        every = [Evidence(experiment, number) for number in range(count)]
+        found = {f"{name}, replicate {one.number}": one.model(name).fingerprint
+                 for name in experiment.arms for one in every}
+        write_json(work / "models.json", found)
+    made("experiments", protocol_key(experiment, count), make)
+
+def side_by_side(
+    experiment: Experiment, # the protocol
+    count: int,             # replicates
+) -> None:
+    "Complete every arm of every replicate, in as many processes as the settings have workers."
+    for split in ("train", "test"): experiment.run.questions(split)  # drawn once, for all processes
+    names = [(number, name) for name in experiment.arms for number in range(count)]
+    jobs = {(number, name): (experiment, number, name) for number, name in names}
+    needs = {(number, name): {(number, each) for each in experiment.arms[name].sources} for number, name in names}
+    place, label = Place(workers=experiment.run.settings.workers), f"{experiment.name}: models and responses"
+    run_jobs(complete_arm, jobs, needs, place, label)
+
 def replicate(
     experiment: Experiment, # the protocol
     number: int = 0,        # of the replicate, from 0
@@ -292,15 +318,7 @@ def replicates(
     run, count = experiment.run, count or experiment.run.settings.seeds
     if count < 1: raise UserError(f"at least 1 replicate is needed, not {count}")
     if not workers_wanted(run.settings.workers): return [replicate(experiment, number) for number in range(count)]
-    for split in ("train", "test"): run.questions(split)  # drawn once, for all processes
-    names = [(number, name) for name in experiment.arms for number in range(count)]
-    jobs = {(number, name): (experiment, number, name) for number, name in names}
-    needs = {(number, name): {(number, each) for each in experiment.arms[name].sources} for number, name in names}
-    label = f"{experiment.name}: models and responses"
-    def make(work: Path) -> None:
-        found = run_jobs(complete_arm, jobs, needs, Place(workers=run.settings.workers), label)
-        write_json(work / "models.json", {f"{name}, replicate {number}": found[number, name] for number, name in names})
-    made("experiments", protocol_key(experiment, count), make)
+    remember(experiment, count, partial(side_by_side, experiment, count))
     return [Evidence(experiment, number) for number in range(count)]
 
 # %% ../../nbs/api/experiments/04_protocol.ipynb #427a181b

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['RULES', 'BROKEN', 'EXPERIMENTS', 'INDICATORS', 'error_rate', 'eligible', 'drawn', 'with_errors', 'broken',
-           'is_written', 'parse_written', 'write_chains', 'make_source', 'source_arms', 'label_of', 'source_rows',
-           'common_questions', 'draw_set', 'build_sets', 'read_sets', 'student_name', 'teach_set', 'response_sets',
-           'SetGains', 'noise_table']
+           'is_written', 'parse_written', 'write_chains', 'source_experiment', 'make_source', 'source_arms', 'label_of',
+           'rows_of_source', 'source_rows', 'common_questions', 'draw_set', 'build_sets', 'read_sets', 'student_name',
+           'teach_set', 'response_sets', 'SetGains', 'noise_table']
 
 # %% ../../nbs/api/experiments/13_response_sets.ipynb #7426d352
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from ..responses.indicators import CHECKED, STUDENT, agreement, checked_indicato
 from ..responses.surface import reflection_words
 from .run import Run, begin_run
 from .making import train_student
+from .asking import sample_rows
 from .protocol import Arm, Ask, Evidence, Experiment, changes, make_base, replicates
 from ..core.workers import workers_wanted
 from .self_distillation import self_distillation
@@ -159,6 +160,14 @@ def write_chains(
 # %% ../../nbs/api/experiments/13_response_sets.ipynb #149cc3e6
 EXPERIMENTS = {"04": self_distillation, "05": teaching} # section to experiment
 
+@cache
+def source_experiment(
+    section: str, # of EXPERIMENTS
+    profile: str, # in whose setting
+) -> Experiment:
+    "The experiment whose models write responses."
+    return EXPERIMENTS[section](begin_run(section, profile))
+
 def make_source(
     evidence: Evidence, # of this experiment
     run: Run,           # in whose setting
@@ -167,15 +176,15 @@ def make_source(
     name: str,          # of its arm
 ) -> Model:
     "A model of another section, first training seed."
-    return Evidence(EXPERIMENTS[section](begin_run(section, run.settings.profile))).model(name)
+    return Evidence(source_experiment(section, run.settings.profile)).model(name)
 
 def source_arms(
     run: Run,               # of section 08
     sources: Sequence[str], # that are wanted
 ) -> dict[str, Arm]:
     "An arm a source that a model writes, the base model apart; an unknown source is refused."
-    there = {name: section for section, experiment in EXPERIMENTS.items()
-             for name in experiment(begin_run(section, run.settings.profile)).arms}
+    there = {name: section for section in EXPERIMENTS
+             for name in source_experiment(section, run.settings.profile).arms}
     for source in sources:
         if is_written(source): parse_written(source)
         elif source not in there:
@@ -191,6 +200,14 @@ def label_of(
     "A set's name."
     return source if rule == "any" else f"{source}, {rule}"
 
+def rows_of_source(
+    evidence: Evidence, # first replicate
+    source: str,        # an arm
+) -> pd.DataFrame:
+    "A model's graded responses to the training questions: more than a student is asked for, as few are of some rules."
+    run = evidence.run.vary(samples=evidence.run.settings.source_samples)
+    return sample_rows(run, source, evidence.model(source), "train")
+
 def source_rows(
     evidence: Evidence, # first replicate
 ) -> dict[str, pd.DataFrame]:
@@ -198,7 +215,7 @@ def source_rows(
     run, found = evidence.run, {}
     for source, _ in run.settings.sets:
         if source not in found:
-            found[source] = write_chains(run, source) if is_written(source) else evidence.rows(source, "train")
+            found[source] = write_chains(run, source) if is_written(source) else rows_of_source(evidence, source)
     return {source: rows.assign(agreement=agreement(rows)) for source, rows in found.items()}
 
 # %% ../../nbs/api/experiments/13_response_sets.ipynb #75a0b15f
@@ -237,7 +254,7 @@ def build_sets(
 ) -> pd.DataFrame:
     "Every set: set, question_id, completion, right, agreement, distance, and what an exact check says."
     run, first = evidence.run, Evidence(evidence.experiment, 0)
-    sources, own, train = source_rows(first), first.rows("base", "train"), run.questions("train")
+    sources, own, train = source_rows(first), rows_of_source(first, "base"), run.questions("train")
     pools = {(source, rule): eligible(sources[source], rule) for source, rule in run.settings.sets}
     common = common_questions(pools, run.settings.least_questions)
     asked, depth, found = [q.id for q in train if q.id in common], {q.id: q.info.get("depth", 1) for q in train}, []

@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['DIRECTION', 'MATTERS', 'BEYOND', 'TEST', 'RLVR', 'BY_DIFFICULTY', 'TENTH', 'RESPONSES', 'AIME', 'DISTILLATION',
-           'WARM_UP', 'CLAIMS', 'EXPERIMENTS', 'SHARED', 'rates', 'hits', 'votes', 'bins_of', 'hardest_solvable',
-           'less_difficult', 'changed', 'each_bin', 'gains', 'together', 'beyond_chance', 'falls', 'gather_evidence',
-           'section_ledger']
+           'WARM_UP', 'CLAIMS', 'rates', 'hits', 'votes', 'bins_of', 'hardest_solvable', 'less_difficult', 'changed',
+           'each_bin', 'gains', 'together', 'beyond_chance', 'falls', 'gather_evidence', 'section_ledger']
 
 # %% ../../nbs/api/paper/07_claims.ipynb #1d46ecc9
 from collections.abc import Callable
@@ -19,13 +18,11 @@ from ..stats.comparison import PAPER_BINS, bin_edges, bin_of
 from ..stats.estimators import maj_at_k
 from ..responses.arrays import Responses, entropies
 from ..responses.evaluation import RISE, BeforeAfter
-from ..experiments.run import Run, begin_run
+from ..experiments.run import Run
 from ..experiments.protocol import Evidence, replicates
-from ..experiments.reinforcement import reinforcement
-from ..experiments.self_distillation import self_distillation, surface_means
-from ..experiments.teaching import teaching
-from ..experiments.warm_up import warm_up
+from ..experiments.self_distillation import surface_means
 from ..experiments.transfer import by_target, half_way, kept_elsewhere, on_target
+from ..experiments.sections import MAIN, main_runs
 from .judge import DIRECTIONS, TESTS, Claim, ledger
 
 # %% ../../nbs/api/paper/07_claims.ipynb #027fc472
@@ -300,18 +297,13 @@ WARM_UP = (
 CLAIMS = RLVR + BY_DIFFICULTY + RESPONSES + DISTILLATION + WARM_UP
 
 # %% ../../nbs/api/paper/07_claims.ipynb #95ec6170
-EXPERIMENTS = {"03": reinforcement, "04": self_distillation, "05": teaching, "06": warm_up} # section to experiment
-SHARED = ("model", "task", "template", "samples", "temperature", "max_tokens", "train_questions", "test_questions")
-
 def gather_evidence(
     run: Run, # of section 09; what was changed in its settings holds for every section
 ) -> dict[str, list[Evidence]]:
     "Evidence by section, one entry a replicate; what it was made of is recorded as the run's input."
-    s, found = run.settings, {}
-    given = {name: run.changed[name] for name in SHARED if name in run.changed}
-    for section, experiment in EXPERIMENTS.items():
-        inner = begin_run(section, profile=s.profile, seed=s.seed, **given)
-        found[section] = replicates(experiment(inner), s.seeds)
+    found = {}
+    for section, inner in main_runs(run).items():
+        found[section] = replicates(MAIN[section](inner), run.settings.seeds)
         run.inputs[f"section {section}"] = inner.inputs
     return found
 

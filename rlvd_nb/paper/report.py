@@ -7,22 +7,22 @@ __all__ = ['TYPES', 'PACKAGES', 'CHECKS', 'SHAPE', 'app', 'cache', 'command', 'P
            'Layout', 'OneTask', 'OneMetric', 'On', 'Address', 'UNREADABLE', 'UsageError', 'section_notebooks',
            'chosen_sections', 'need_papermill', 'parameters_of', 'typed', 'checked_parameters', 'SectionFailed',
            'forget_bars', 'run_section', 'run_name', 'Plan', 'command_of', 'check_known', 'check_record', 'plan_run',
-           'publish', 'say_recorded', 'run_plan', 'checked', 'check_python', 'check_gpu', 'check_engines',
-           'check_places', 'doctor', 'say_doctor', 'Once', 'show_version', 'help_alone', 'options', 'parse_parameters',
-           'say', 'paper', 'section', 'readable_size', 'by_kind', 'one_by_one', 'cache_ls', 'cache_rm',
-           'doctor_command', 'grade', 'passk', 'sample', 'quality', 'compare', 'parse_numbers', 'evidence_command',
-           'usage', 'one_line_errors', 'main']
+           'publish', 'say_recorded', 'section_page', 'in_order', 'side_by_side', 'run_plan', 'checked', 'check_python',
+           'check_gpu', 'check_engines', 'check_places', 'doctor', 'say_doctor', 'Once', 'show_version', 'help_alone',
+           'options', 'parse_parameters', 'say', 'paper', 'section', 'readable_size', 'by_kind', 'one_by_one',
+           'cache_ls', 'cache_rm', 'doctor_command', 'grade', 'passk', 'sample', 'quality', 'compare', 'parse_numbers',
+           'evidence_command', 'usage', 'one_line_errors', 'main']
 
 # %% ../../nbs/api/paper/12_report.ipynb #a39b3d87
 import errno, os, platform, re, shlex, shutil, sys, textwrap
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from math import isfinite
+from operator import call
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -155,6 +155,7 @@ class Plan:
     whole: bool                  # all sections, as the setting has them
     given: dict[str, str] = field(default_factory=dict) # parameters, as they were given
     record: bool = False         # whether figures/ is to be renewed
+    workers: int = 0             # processes that make models and run sections; 0 for one section after the other
 
 def command_of(
     plan: Plan, # what is to be run
@@ -199,9 +200,10 @@ def plan_run(
     check_known(known, given)
     if record: check_record(profile, given)
     ready = {number: checked_parameters(known[number], given | {"profile": profile}) for number in notebooks}
-    for number in notebooks: begin_run(number, **ready[number])  # reads no more than the setting, refuses what is none
-    some = list(notebooks) if numbers else []
-    return Plan(profile, notebooks, ready, run_name(profile, some, given), not (numbers or given), given, record)
+    runs = [begin_run(number, **ready[number]) for number in notebooks]  # which refuses what is no setting
+    some, name = list(notebooks) if numbers else [], partial(run_name, profile)
+    workers = max(run.settings.workers for run in runs)
+    return Plan(profile, notebooks, ready, name(some, given), not (numbers or given), given, record, workers)
 
 # %% ../../nbs/api/paper/12_report.ipynb #3f1bbec9
 def publish(
@@ -231,24 +233,54 @@ def say_recorded(
     return (f"{len(other)} of {len(names)} figures and tables in {ours} are not those recorded in {theirs} ({some}):"
             " another processor or number of threads rounds differently; --record puts these in their place")
 
+# %% ../../nbs/api/paper/12_report.ipynb #4e171302
+def section_page(
+    notebook: Path,   # a section
+    parameters: dict, # checked
+    folder: Path,     # for the executed copy
+) -> tuple[Path, str]:
+    "Run a section: its executed copy, and the body of its page."
+    from rlvd_nb.paper.page import section_html
+    copy = run_section(notebook, parameters, folder)
+    return copy, section_html(copy)
+
+def in_order(
+    plan: Plan,   # what is to be run
+    folder: Path, # for the executed copies
+) -> dict[Path, str]:
+    "Run one section after the other: executed copy to the body of its page."
+    return dict(section_page(path, plan.parameters[number], folder) for number, path in plan.notebooks.items())
+
+# %% ../../nbs/api/paper/12_report.ipynb #4edab5c0
+def side_by_side(
+    plan: Plan,   # what is to be run
+    folder: Path, # for the executed copies
+) -> dict[Path, str]:
+    "As `in_order`, with every model that a section needs as a job of its own, in so many processes."
+    from rlvd_nb.core.jobs import run_jobs
+    from rlvd_nb.experiments.run import begin_run
+    from rlvd_nb.experiments.sections import all_jobs
+    sections = {}
+    for number, notebook in plan.notebooks.items():
+        given = plan.parameters[number]
+        sections[number] = begin_run(number, **given), partial(section_page, notebook, given, folder)
+    told = lambda name, result: f"section {name} is in {result[0]}" if name in sections else ""
+    found = run_jobs(call, *all_jobs(sections), Place(workers=plan.workers), "models and sections", told)
+    return dict(found[number] for number in sections)
+
 # %% ../../nbs/api/paper/12_report.ipynb #a01319d2
 def run_plan(
     plan: Plan, # what is to be run
 ) -> list[str]:
-    "Run sections in order and write the page; sentences that say where it is."
-    from rlvd_nb.paper.page import section_html, write_page
+    "Run the sections and write the page; sentences that say where it is."
+    from rlvd_nb.paper.page import write_page
     if plan.whole and (takes := read_profile(plan.profile).get("takes")):
         print(f"profile {plan.profile}: {takes}; interrupted, the same command goes on where it was", file=sys.stderr)
     if plan.record: os.environ["RLVD_RECORD"] = "1"  # the kernels' figures go to figures/
     folder = run_dir(plan.name)
-    with ThreadPoolExecutor(1) as pool:  # a section is turned into a page while the next one runs
-        bodies = {
-            copy: pool.submit(section_html, copy)
-            for number, notebook in plan.notebooks.items()
-            for copy in [run_section(notebook, plan.parameters[number], folder)]
-        }
+    bodies = side_by_side(plan, folder) if plan.workers else in_order(plan, folder)
     setting = ", ".join([plan.profile, *(f"{name} {value}" for name, value in plan.given.items())])
-    page = write_page([body.result() for body in bodies.values()], folder, command_of(plan), setting)
+    page = write_page(list(bodies.values()), folder, command_of(plan), setting)
     if not plan.whole: return [f"the page is {page}"]
     recorded, figures = recorded_dir(plan.profile), figures_dir(plan.profile)
     compared = [say_recorded(figures, recorded)] if recorded and recorded != figures else []

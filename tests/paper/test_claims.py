@@ -11,7 +11,8 @@ from scipy.stats import norm
 
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.stats.comparison import PAPER_BINS, bin_labels, paired_difference
-from rlvd_nb.paper.claims import CLAIMS, EXPERIMENTS, section_ledger
+from rlvd_nb.experiments.sections import MAIN
+from rlvd_nb.paper.claims import CLAIMS, section_ledger
 from rlvd_nb.paper.judge import TESTS, Claim, effects_of, judge, ledger
 from rlvd_nb.paper.figures import forest
 from rlvd_nb.paper import judge as judging, published
@@ -112,7 +113,7 @@ def test_every_claim_is_whole():
             and claim.reason
             and claim.quantity
             and claim.test in TESTS
-            and claim.needs in EXPERIMENTS
+            and claim.needs in MAIN
         )
         assert all(published.quoted(chain) for chain in claim.published)
         published.reanalysed(claim.reanalysis)
