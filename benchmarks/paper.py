@@ -1,12 +1,14 @@
 """Time and peak memory of the main job, cold and warm, in an empty store: python benchmarks/paper.py [PROFILE]
 
 Cold trains and samples everything; warm finds it in the store. Peak memory is that of the command with the kernels and
-workers it starts. The second table says what was trained: how many of each kind, and their seconds, each of one
-process; what is left of the whole is sampling, grading and drawing."""
-import json, os, subprocess, sys, tempfile, time
+workers it starts. The second table says what was made: how many of each kind, and their seconds, each of one process.
+The third says how long the jobs would take on other numbers of processors, each job as long as it took here."""
+import heapq, json, os, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import pandas as pd
+
+from rlvd_nb.core.workers import Due
 
 
 def resident(pid: int) -> int:
@@ -47,11 +49,31 @@ def jobs(out: Path) -> pd.DataFrame:
     return pd.DataFrame(rows).groupby("kind")["seconds"].agg(jobs="count", total="sum", mean="mean", longest="max")
 
 
+def schedule(took: list[dict], processors: int) -> float:
+    "Seconds until all jobs are done, each begun as soon as a processor is free and what it needs is done."
+    seconds = {str(row["job"]): row["seconds"] for row in took}
+    due, running, now = Due(seconds, {str(row["job"]): set(map(str, row["needs"])) for row in took}), [], 0.
+    while due:
+        for name in due.take(processors - len(running)): heapq.heappush(running, (now + seconds[name], name))
+        now, name = heapq.heappop(running)
+        due.done(name)
+    return now
+
+
+def on_processors(out: Path, profile: str) -> pd.DataFrame:
+    "A row a number of processors: seconds, and how many times as fast as one."
+    took = json.loads((out / "runs" / profile / "jobs.json").read_text())
+    rows = [dict(processors=count, seconds=schedule(took, count)) for count in (1, 2, 4, 8, 16)]
+    return pd.DataFrame(rows).assign(gain=lambda table: table["seconds"][0] / table["seconds"])
+
+
 def main(profile: str = "lab") -> None:
     with tempfile.TemporaryDirectory() as folder:
-        rows = [dict(run=name, **measured(profile, Path(folder))) for name in ("cold", "warm")]
-        made = jobs(Path(folder))
-    print(pd.DataFrame(rows).to_string(index=False), made.round(1).to_string(), sep="\n\n")
+        out, rows = Path(folder), []
+        rows.append(dict(run="cold", **measured(profile, out)))
+        tables = [jobs(out).round(1).to_string(), on_processors(out, profile).round(1).to_string(index=False)]
+        rows.append(dict(run="warm", **measured(profile, out)))
+    print(pd.DataFrame(rows).to_string(index=False), *tables, sep="\n\n")
 
 
 if __name__ == "__main__": main(*sys.argv[1:])

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['HARD', 'RARE', 'KS', 'BANDS', 'LEAST', 'ROOM', 'question_groups', 'model_row', 'replicate_table', 'over_replicates',
-           'two_measures', 'replicate_points', 'capability_curves', 'transition_shares', 'changes_by_world', 'gates',
-           'check_gates']
+           'two_measures', 'replicate_points', 'capability_curves', 'transition_shares', 'changes_by_world',
+           'reflection_by_depth', 'gates', 'check_gates']
 
 # %% ../../nbs/api/experiments/15_capability.ipynb #37e8ebe6
 from collections.abc import Callable, Sequence
@@ -155,6 +155,23 @@ def transition_shares(
     return counts.div(counts.sum(1).replace(0, np.nan), axis=0).assign(questions=counts.sum(1)).reset_index()
 
 # %% ../../nbs/api/experiments/15_capability.ipynb #a5a046ec
+def _against_first(
+    found: dict[str, dict[int, Measurements]],         # by what was changed, by the world's number
+    measures: Sequence[str],                           # their names
+    values_of: Callable[[Measurements], list[float]],  # of one replicate, a value a measure
+) -> pd.DataFrame:
+    "A row a change and measure: its interval over the worlds that all have, and that of its difference from the first."
+    numbers = sorted(set.intersection(*map(set, found.values())))
+    if not numbers: raise UserError(f"no world was measured with each of {', '.join(found)}; measure the same ones")
+    values = {name: np.array([values_of(each[number]) for number in numbers]) for name, each in found.items()}
+    first = next(iter(values.values()))
+    return pd.DataFrame([
+        dict(changed=name, measure=measure) | {end: here[end] for end in ("value", "low", "high")}
+        | {f"less_{end}": less[end] for end in ("value", "low", "high", "p")} | dict(replicates=len(numbers))
+        for name, each in values.items() for i, measure in enumerate(measures)
+        for here, less in [(_interval(each[:, i]), _interval((each - first)[:, i]))]
+    ])
+
 def changes_by_world(
     found: dict[str, dict[int, Measurements]], # by what was changed, by the world's number; the first is compared with
     arm: str,                                  # whose change from the base model
@@ -163,19 +180,27 @@ def changes_by_world(
     """A row a change and measure: the arm less its base model, and that less what it is in the first.
 
     Both with t intervals, over the worlds that were measured with every change; UserError where there is none."""
-    numbers = sorted(set.intersection(*map(set, found.values())))
-    if not numbers: raise UserError(f"no world was measured with each of {', '.join(found)}; measure the same ones")
-    tables = {name: [replicate_table(each[number]).set_index("arm") for number in numbers]
-              for name, each in found.items()}
-    moved = {name: np.array([(t.loc[arm, measures] - t.loc["base", measures]).astype(float) for t in each])
-             for name, each in tables.items()}
-    first = next(iter(moved.values()))
-    return pd.DataFrame([
-        dict(changed=name, measure=measure) | {end: here[end] for end in ("value", "low", "high")}
-        | {f"less_{end}": less[end] for end in ("value", "low", "high", "p")} | dict(replicates=len(numbers))
-        for name, values in moved.items() for i, measure in enumerate(measures)
-        for here, less in [(_interval(values[:, i]), _interval((values - first)[:, i]))]
-    ])
+    def moved(one: Measurements) -> list[float]:
+        table = replicate_table(one).set_index("arm")
+        return (table.loc[arm, measures] - table.loc["base", measures]).astype(float).tolist()
+    return _against_first(found, measures, moved)
+
+# %% ../../nbs/api/experiments/15_capability.ipynb #7a6f5f41
+def reflection_by_depth(
+    found: dict[str, dict[int, Measurements]], # by what was changed, by the world's number; the first is compared with
+    arm: str,                                  # the model after
+    longest: int = 2,                          # a path that counts as short
+) -> pd.DataFrame:
+    """A row a change, length of path and model: reflection words of a response before, and how many more after.
+
+    Both with t intervals over worlds, and less what they are in the first, as `changes_by_world` has it."""
+    lengths = f"paths to {longest}", "longer paths"
+    def words(one: Measurements) -> list[float]:
+        long = one.questions["depth"].to_numpy(float) > longest
+        before, after = ([_mean(one.of(name, "keywords")[long == it]) for it in (False, True)] for name in ("base", arm))
+        return [*before, *np.subtract(after, before)]
+    names = [f"{name}, {length}" for name in ("base", f"{arm} less base") for length in lengths]
+    return _against_first(found, names, words)
 
 # %% ../../nbs/api/experiments/15_capability.ipynb #89cb8a33
 BANDS = {

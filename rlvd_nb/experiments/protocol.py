@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SECOND', 'RLVR', 'Arm', 'Ask', 'Experiment', 'in_domain', 'arm_key', 'remembered', 'noted', 'still_there',
            'Replicate', 'asked_there', 'Evidence', 'complete_arm', 'protocol_key', 'remember', 'side_by_side',
-           'replicate', 'replicates', 'gather', 'lesson_table', 'changes', 'make_base', 'make_rlvr']
+           'replicate', 'in_turn', 'replicates', 'gather', 'lesson_table', 'changes', 'make_base', 'make_rlvr']
 
 # %% ../../nbs/api/experiments/04_protocol.ipynb #def7eb85
 import json, os
@@ -310,6 +310,13 @@ def replicate(
     for name in experiment.arms: evidence.complete(name)
     return evidence
 
+def in_turn(
+    experiment: Experiment, # the protocol
+    count: int,             # replicates
+) -> None:
+    "Complete one replicate after the other, in this process."
+    for number in range(count): replicate(experiment, number)
+
 def replicates(
     experiment: Experiment, # the protocol
     count: int = 0,         # how many; 0 takes the settings'
@@ -317,8 +324,8 @@ def replicates(
     "Several replicates, with all that the protocol asks for; made side by side where the settings have workers."
     run, count = experiment.run, count or experiment.run.settings.seeds
     if count < 1: raise UserError(f"at least 1 replicate is needed, not {count}")
-    if not workers_wanted(run.settings.workers): return [replicate(experiment, number) for number in range(count)]
-    remember(experiment, count, partial(side_by_side, experiment, count))
+    first = side_by_side if workers_wanted(run.settings.workers) else in_turn
+    remember(experiment, count, partial(first, experiment, count))
     return [Evidence(experiment, number) for number in range(count)]
 
 # %% ../../nbs/api/experiments/04_protocol.ipynb #427a181b

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAIN', 'SHARED', 'NEEDS', 'Needed', 'main_runs', 'only_base', 'doses', 'sets_and_sources', 'ledger_evidence',
            'worlds_anew', 'main_experiment', 'needs_of', 'short_name', 'twin_key', 'model_jobs', 'jobs_of',
-           'noting_jobs', 'all_jobs']
+           'noting_jobs', 'weight_of', 'all_jobs']
 
 # %% ../../nbs/api/experiments/22_sections.ipynb #83be83ab
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -149,6 +149,14 @@ def noting_jobs(
     return jobs, needs
 
 # %% ../../nbs/api/experiments/22_sections.ipynb #6ca3f0db
+def weight_of(
+    job: Hashable, # a name as `all_jobs` has them
+    needs: set,    # what it waits for
+) -> int:
+    "How long a job takes, in students: in the lab a model that comes from nothing takes as long as a dozen of them."
+    if isinstance(job, str): return 2                # a section
+    return 0 if len(job) == 2 else 1 if needs else 12 # a note; a model
+
 def all_jobs(
     sections: Mapping[str, tuple[Run, Callable]], # number to the section's run, and what runs its notebook
 ) -> tuple[dict[Hashable, Callable], dict[Hashable, set]]:

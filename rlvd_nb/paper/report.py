@@ -7,29 +7,28 @@ __all__ = ['TYPES', 'PACKAGES', 'CHECKS', 'SHAPE', 'app', 'cache', 'command', 'P
            'Layout', 'OneTask', 'OneMetric', 'On', 'Address', 'UNREADABLE', 'UsageError', 'section_notebooks',
            'chosen_sections', 'need_papermill', 'parameters_of', 'typed', 'checked_parameters', 'SectionFailed',
            'forget_bars', 'run_section', 'run_name', 'Plan', 'command_of', 'check_known', 'check_record', 'plan_run',
-           'publish', 'say_recorded', 'section_page', 'in_order', 'side_by_side', 'run_plan', 'checked', 'check_python',
-           'check_gpu', 'check_engines', 'check_places', 'doctor', 'say_doctor', 'Once', 'show_version', 'help_alone',
-           'options', 'parse_parameters', 'say', 'paper', 'section', 'readable_size', 'by_kind', 'one_by_one',
-           'cache_ls', 'cache_rm', 'doctor_command', 'grade', 'passk', 'sample', 'quality', 'compare', 'parse_numbers',
-           'evidence_command', 'usage', 'one_line_errors', 'main']
+           'publish', 'say_recorded', 'section_page', 'in_order', 'timed', 'side_by_side', 'run_plan', 'checked',
+           'check_python', 'check_gpu', 'check_engines', 'check_places', 'doctor', 'say_doctor', 'Once', 'show_version',
+           'help_alone', 'options', 'parse_parameters', 'say', 'paper', 'section', 'readable_size', 'by_kind',
+           'one_by_one', 'cache_ls', 'cache_rm', 'doctor_command', 'grade', 'passk', 'sample', 'quality', 'compare',
+           'parse_numbers', 'evidence_command', 'usage', 'one_line_errors', 'main']
 
 # %% ../../nbs/api/paper/12_report.ipynb #a39b3d87
-import errno, os, platform, re, shlex, shutil, sys, textwrap
+import errno, os, platform, re, shlex, shutil, sys, textwrap, time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from math import isfinite
-from operator import call
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 import rlvd_nb
-from ..core.artifacts import checksum, chosen, disk_errors, inventory, remove, write_text
+from ..core.artifacts import checksum, chosen, disk_errors, inventory, remove, write_json, write_text
 from ..core.errors import UserError
 from rlvd_nb.core.paths import (
     figures_dir, is_checkout, notebooks_dir, out_dir, recorded_dir, report_dir, root, run_dir, store_dir
@@ -252,21 +251,32 @@ def in_order(
     return dict(section_page(path, plan.parameters[number], folder) for number, path in plan.notebooks.items())
 
 # %% ../../nbs/api/paper/12_report.ipynb #4edab5c0
+def timed(
+    job: Callable[[], object], # what is to be done
+) -> tuple:
+    "What it gives, and the seconds that it took."
+    start = time.perf_counter()
+    return job(), time.perf_counter() - start
+
 def side_by_side(
     plan: Plan,   # what is to be run
-    folder: Path, # for the executed copies
+    folder: Path, # for the executed copies, and for what each job took
 ) -> dict[Path, str]:
     "As `in_order`, with every model that a section needs as a job of its own, in so many processes."
     from rlvd_nb.core.jobs import run_jobs
     from rlvd_nb.experiments.run import begin_run
-    from rlvd_nb.experiments.sections import all_jobs
+    from rlvd_nb.experiments.sections import all_jobs, weight_of
     sections = {}
     for number, notebook in plan.notebooks.items():
         given = plan.parameters[number]
         sections[number] = begin_run(number, **given), partial(section_page, notebook, given, folder)
-    told = lambda name, result: f"section {name} is in {result[0]}" if name in sections else ""
-    found = run_jobs(call, *all_jobs(sections), Place(workers=plan.workers), "models and sections", told)
-    return dict(found[number] for number in sections)
+    jobs, needs = all_jobs(sections)
+    told = lambda name, done: f"section {name} is in {done[0][0]}" if name in sections else ""
+    weight = lambda name: weight_of(name, needs[name])
+    found = run_jobs(timed, jobs, needs, Place(workers=plan.workers), "models and sections", weight, told)
+    took = [dict(job=name, seconds=round(found[name][1], 2), needs=sorted(needs[name], key=str)) for name in jobs]
+    write_json(folder / "jobs.json", took)
+    return dict(found[number][0] for number in sections)
 
 # %% ../../nbs/api/paper/12_report.ipynb #a01319d2
 def run_plan(

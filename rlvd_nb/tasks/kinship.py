@@ -60,6 +60,7 @@ class WorldConfig(OperatorConfig):
     text_depths: tuple[float, ...] = (.5, .25, .15, .1) # shares of depth 1, 2, ... in the pretraining text
     question_depths: tuple[int, ...] = (2, 3, 4)  # depths of train and test questions, in equal shares
     mark: bool = False  # every chain begins with THINK, as the chains of the lab's other domains do
+    verify_to: int = Field(0, ge=0, exclude_if=(0).__eq__) # the longest path that the text verifies; 0 for any
     inverse: float = Field(.2, ge=0, lt=1, exclude_if=(.2).__eq__) # share of inverse facts in a text with the operator
     train_questions: int = Field(600, ge=1)    # questions to train on
     test_questions: int = Field(300, ge=1)     # questions to test on
@@ -575,6 +576,7 @@ def pretraining_text(
         if world.config.operator and (told := tried_text(world, rng, path, start, pattern)):
             yield told
             continue
+        if pattern == "verify" and len(path) > (world.config.verify_to or len(path)): pattern = "step"
         hops = believed_walk(world, rng, path, start, pattern == "verify")
         if hops: yield prompt_of(world, path, start), response_of(world, hops, pattern)
 

@@ -1,10 +1,10 @@
 """Jobs that wait for one another, side by side: order, parts, errors, workers that die."""
-import os, signal
+import os, signal, time
 
 import pytest
 
 from rlvd_nb.core.errors import UserError
-from rlvd_nb.core.jobs import parts_at, run_jobs
+from rlvd_nb.core.jobs import counting_jobs, parts_at, run_jobs
 from rlvd_nb.core.workers import Place
 
 HERE, TWO = Place(), Place("processes", 2)
@@ -52,3 +52,14 @@ def test_what_was_given_first_is_finished_first(place):
     chains = {(number, step): step for number in range(3) for step in range(3)}
     found = run_jobs(work, chains, {(n, i): {(n, i - 1)} for n, i in chains if i}, place, "jobs")
     assert list(found) == list(chains)
+
+
+def test_the_bar_counts_by_weight_and_its_clock_goes_on(capsys):
+    "A job of nine tenths of the weight: nine tenths of the bar. What is said of a result stands on a line of its own."
+    found = run_jobs(work, {"long": 1, "short": 2}, {"short": {"long"}}, HERE, "jobs", {"long": 9, "short": 1}.get,
+                     lambda name, result: f"{name} gave {result}")
+    said = capsys.readouterr().err
+    assert found == {"long": 1, "short": 2} and " 90%|" in said and "2/2 jobs" in said
+    assert "long gave 1" in said.splitlines()
+    with counting_jobs(2, 2, "slow", True, seconds=.01): time.sleep(.2)
+    assert capsys.readouterr().err.count("0/2 jobs") > 2

@@ -206,6 +206,34 @@ def test_interrupt_and_go_on(store):
     assert command("rlvd", "section", "02", "--profile", "smoke", out=store).returncode == 0
 
 
+def processes_of(store):
+    "Processes whose environment names this store."
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try: found += [int(path.parent.name)] if f"RLVD_OUT={store}\0".encode() in path.read_bytes() else []
+        except (FileNotFoundError, ProcessLookupError, PermissionError): continue  # it ended, or is another user's
+    return found
+
+
+@pytest.mark.parametrize("how, code", [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_workers_and_kernels_end_with_the_command(store, how, code):
+    "Interrupted or killed while processes make models side by side and sections run in kernels: none is left behind."
+    program = Path(sys.executable).with_name("rlvd")
+    process = subprocess.Popen(
+        [program, "paper", "--profile", "smoke", "--only", "01,06", "-p", "workers=2"], stderr=subprocess.PIPE,
+        env=os.environ | dict(RLVD_OUT=str(store), HF_HUB_OFFLINE="1"), text=True, start_new_session=True,
+    )
+    deadline = time.time() + 120
+    while not list(store.glob("runs/*/01_*.ipynb")) and time.time() < deadline: time.sleep(.05)
+    assert len(processes_of(store)) >= 3, "no worker or no kernel"
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code and (how == signal.SIGKILL or errors.endswith("goes on where it was\n"))
+    deadline = time.time() + 30
+    while processes_of(store) and time.time() < deadline: time.sleep(.2)
+    assert not processes_of(store)
+
+
 def test_the_store_is_listed_and_emptied_on_request(rlvd_here, store, monkeypatch):
     for number in range(3): made("cake", dict(task="kitchen", n=number), lambda folder: write_text(folder / "a", "aa"))
     assert re.search(r"cake +3 +[\d.]+ k?B +20\d\d-\d\d-\d\d", rlvd_here("cache", "ls")[1])
