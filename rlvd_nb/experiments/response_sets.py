@@ -141,19 +141,18 @@ def write_chains(
     source: str, # of `parse_written`
 ) -> pd.DataFrame:
     "Chains of the task in one pattern, several to each training question, graded."
-    pattern, share = parse_written(source)
-    if not hasattr(run.task, "worked"):
-        raise UserError(f"task {run.task.name!r} writes no chains itself; take the responses of a model")
-    rng, questions, rows = (
-        np.random.default_rng(derive_seed("written", source, run.settings.seed)), run.questions("train"), [],
-    )
+    (pattern, share), task = parse_written(source), run.task
+    if not hasattr(task, "worked"):
+        raise UserError(f"task {task.name!r} writes no chains itself; take the responses of a model")
+    rng, people = np.random.default_rng(derive_seed("written", source, run.settings.seed)), frozenset(task.world.index)
+    questions, rows = run.questions("train"), []
     for question in questions:
         for copy in range(run.settings.responses):
-            text = run.task.worked(question, copy, pattern)
-            if rng.random() < share: text = broken(text, frozenset(run.task.world.index), rng)
+            text = task.worked(question, copy, pattern)
+            if rng.random() < share: text = broken(text, people, rng)
             rows.append((question.id, f" {text}"))
     table = pd.DataFrame(rows, columns=PAIR)
-    grades = verdicts(run.task, questions, table.drop_duplicates(ignore_index=True))
+    grades = verdicts(task, questions, table.drop_duplicates(ignore_index=True))
     graded = table.merge(grades, on=PAIR, how="left", validate="many_to_one")
     return graded.assign(finished=True, tokens=graded["completion"].str.split().str.len() + 1)
 
