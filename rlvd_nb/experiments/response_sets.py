@@ -144,8 +144,10 @@ def write_chains(
     (pattern, share), task = parse_written(source), run.task
     if not hasattr(task, "worked"):
         raise UserError(f"task {task.name!r} writes no chains itself; take the responses of a model")
-    rng, people = np.random.default_rng(derive_seed("written", source, run.settings.seed)), frozenset(task.world.index)
-    questions, rows = run.questions("train"), []
+    rng, questions, rows = (
+        np.random.default_rng(derive_seed("written", source, run.settings.seed)), run.questions("train"), [],
+    )
+    people = frozenset(task.world.index) if share else frozenset()
     for question in questions:
         for copy in range(run.settings.responses):
             text = task.worked(question, copy, pattern)
