@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SECOND', 'RLVR', 'Arm', 'Ask', 'Experiment', 'in_domain', 'arm_key', 'remembered', 'noted', 'still_there',
-           'Replicate', 'asked_there', 'Evidence', 'complete_arm', 'protocol_key', 'remember', 'side_by_side',
-           'replicate', 'in_turn', 'replicates', 'gather', 'lesson_table', 'changes', 'make_base', 'make_rlvr']
+           'Replicate', 'asked_there', 'Evidence', 'complete_arm', 'protocol_key', 'replicate', 'in_turn',
+           'side_by_side', 'remember', 'replicates', 'gather', 'lesson_table', 'changes', 'make_base', 'make_rlvr']
 
 # %% ../../nbs/api/experiments/04_protocol.ipynb #def7eb85
 import json, os
@@ -274,20 +274,23 @@ def protocol_key(
         settings=settings, replicates=count, engine=run.engine, task=run.task.source(), code=1,
     )
 
-# %% ../../nbs/api/experiments/04_protocol.ipynb #89f91006
-def remember(
-    experiment: Experiment,               # the protocol
-    count: int,                           # replicates
-    first: Callable[[], object] = bool,   # makes them; by default they are there
+# %% ../../nbs/api/experiments/04_protocol.ipynb #e9aab144
+def replicate(
+    experiment: Experiment, # the protocol
+    number: int = 0,        # of the replicate, from 0
+) -> Evidence:
+    "One replicate, with all that the protocol asks for."
+    evidence = Evidence(experiment, number)
+    for name in experiment.arms: evidence.complete(name)
+    return evidence
+
+# %% ../../nbs/api/experiments/04_protocol.ipynb #b49f531a
+def in_turn(
+    experiment: Experiment, # the protocol
+    count: int,             # replicates
 ) -> None:
-    "Note that all arms of so many replicates are made and asked, so that nobody need look through them again."
-    def make(work: Path) -> None:
-        first()
-        every = [Evidence(experiment, number) for number in range(count)]
-        found = {f"{name}, replicate {one.number}": one.model(name).fingerprint
-                 for name in experiment.arms for one in every}
-        write_json(work / "models.json", found)
-    made("experiments", protocol_key(experiment, count), make)
+    "Complete one replicate after the other, in this process."
+    for number in range(count): replicate(experiment, number)
 
 def side_by_side(
     experiment: Experiment, # the protocol
@@ -301,21 +304,20 @@ def side_by_side(
     place, label = Place(workers=experiment.run.settings.workers), f"{experiment.name}: models and responses"
     run_jobs(complete_arm, jobs, needs, place, label)
 
-def replicate(
-    experiment: Experiment, # the protocol
-    number: int = 0,        # of the replicate, from 0
-) -> Evidence:
-    "One replicate, with all that the protocol asks for."
-    evidence = Evidence(experiment, number)
-    for name in experiment.arms: evidence.complete(name)
-    return evidence
-
-def in_turn(
-    experiment: Experiment, # the protocol
-    count: int,             # replicates
+# %% ../../nbs/api/experiments/04_protocol.ipynb #1ed9f9e4
+def remember(
+    experiment: Experiment,               # the protocol
+    count: int,                           # replicates
+    first: Callable[[], object] = bool,   # makes them; by default they are there
 ) -> None:
-    "Complete one replicate after the other, in this process."
-    for number in range(count): replicate(experiment, number)
+    "Note that all arms of so many replicates are made and asked, so that nobody need look through them again."
+    def make(work: Path) -> None:
+        first()
+        every = [Evidence(experiment, number) for number in range(count)]
+        found = {f"{name}, replicate {one.number}": one.model(name).fingerprint
+                 for name in experiment.arms for one in every}
+        write_json(work / "models.json", found)
+    made("experiments", protocol_key(experiment, count), make)
 
 def replicates(
     experiment: Experiment, # the protocol
