@@ -10,7 +10,7 @@ __all__ = ['SECOND', 'RLVR', 'Arm', 'Ask', 'Experiment', 'in_domain', 'arm_key',
 # %% ../../nbs/api/experiments/04_protocol.ipynb #def7eb85
 import json, os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -290,7 +290,8 @@ def in_turn(
     count: int,             # replicates
 ) -> None:
     "Complete one replicate after the other, in this process."
-    for number in range(count): replicate(experiment, number)
+    apart = replace(experiment, run=replace(experiment.run, inputs={}))  # who reads responses later notes that it did
+    for number in range(count): replicate(apart, number)
 
 def side_by_side(
     experiment: Experiment, # the protocol
