@@ -197,7 +197,8 @@ def reflection_by_depth(
     lengths = f"paths to {longest}", "longer paths"
     def words(one: Measurements) -> list[float]:
         long = one.questions["depth"].to_numpy(float) > longest
-        before, after = ([_mean(one.of(name, "keywords")[long == it]) for it in (False, True)] for name in ("base", arm))
+        mean = lambda name: [_mean(one.of(name, "keywords")[long == it]) for it in (False, True)]
+        before, after = mean("base"), mean(arm)
         return [*before, *np.subtract(after, before)]
     names = [f"{name}, {length}" for name in ("base", f"{arm} less base") for length in lengths]
     return _against_first(found, names, words)

@@ -49,8 +49,8 @@ def test_a_model_that_several_sections_need_is_one_job_that_the_others_wait_for(
 
 def test_lab_sources_are_made_by_their_own_sections_first():
     jobs, needs = graph(["08"], "lab")
-    sources = [job for job in jobs if len(job) == 3 and job[0].startswith("response sets") and job[2] == "new knowledge"]
-    made = [job for job in jobs if len(job) == 3 and job[0].startswith("teaching") and job[2] == "new knowledge"]
+    of = lambda name: [job for job in jobs if job[-1] == "new knowledge" and job[0].startswith(name)]
+    sources, made = of("response sets"), of("teaching")
     assert len(sources) == 3 and len(made) == 1 and all(before(needs, job) >= set(made) for job in sources)
 
 
@@ -72,4 +72,4 @@ def test_replicates_of_a_world_wait_for_no_other_world():
     run = begin_run("05", "smoke").vary(replicate="world")
     jobs, needs = model_jobs([Needed(teaching(run), range(2))])
     free = [job for job in jobs if not needs[job]]
-    assert sorted((number, name) for _, number, name in free) == [(0, "base"), (0, "teacher"), (1, "base"), (1, "teacher")]
+    assert {job[1:] for job in free} == {(number, name) for number in (0, 1) for name in ("base", "teacher")}
