@@ -6,7 +6,7 @@
 __all__ = ['TEACHER_RATE', 'REASONING', 'KNOWLEDGE', 'WITHIN', 'CAPABILITY', 'ALL', 'RLVR_CLAIMS', 'RESPONSE_CLAIMS',
            'DISTILLATION_CLAIMS', 'CONTROL_CLAIMS', 'MENDING', 'MENDING_CLAIMS', 'RECORD_CLAIMS', 'capabilities',
            'chances', 'accuracies', 'unreached', 'between', 'over_worlds', 'record_ledger', 'say_turned',
-           'say_frontier']
+           'say_reflection', 'say_frontier']
 
 # %% ../../nbs/api/paper/13_record_claims.ipynb #e1422065
 from collections.abc import Callable, Sequence
@@ -211,6 +211,21 @@ def say_turned(
     each = "; ".join(
         f"{_at(row)} in *{row.changed}* (a difference of {away(row)}, p = {row.less_p:.2g})" for row in others)
     return f"RLVR moves {words} by {_at(first)} points {first.changed}; by {each}."
+
+def say_reflection(
+    table: pd.DataFrame, # as `experiments.capability.reflection_by_depth` gives it
+    arm: str,            # whose
+) -> str:
+    "How many reflection words a response to a longer path has before and after, by what was changed."
+    words = lambda row, less="": minus(" ".join((f"{row[less + 'value']:+.2f}",
+                                                 f"[{row[less + 'low']:+.2f}, {row[less + 'high']:+.2f}]")))
+    by, said = table.set_index(["changed", "measure"]), []
+    for name in table["changed"].unique():
+        before, more = (by.loc[(name, f"{model}, longer paths")] for model in ("base", f"{arm} less base"))
+        less = "" if pd.isna(more["less_p"]) else (
+            f" (a difference of {words(more, 'less_')}, p = {more['less_p']:.2g})")
+        said.append(f"*{name}*: {before['value']:.2f} before, and {arm} moves that by {words(more)}{less}")
+    return f"Reflection words of a response to a longer path, {'; '.join(said)}."
 
 def say_frontier(
     table: pd.DataFrame, # of the frontier, as `over_replicates` gives it against the base model
