@@ -136,13 +136,22 @@ def record_ledger() -> str:
     return ledger("record_claims")
 
 
+def one_thing_changed() -> str:
+    "What RLVR does in the same worlds with one thing changed."
+    moved = read("record_turned").set_index(["changed", "measure"])
+    shown = {"accuracy": "accuracy", "pass@256": "pass@256, answerable", "hard: pass@256": "pass@256, hard"}
+    return table([{f"RLVR, {moved['replicates'].max()} worlds, points": name} | {
+        said: change(moved.loc[(name, measure)], 100, "value") for measure, said in shown.items()
+    } for name in dict.fromkeys(moved.index.get_level_values("changed"))])
+
+
 def sharing_ledger() -> str:
     "Paper B's claims where domains share the operator's words and where they do not, with their verdicts."
     return ledger("operator_claims")
 
 
 RESULTS = [
-    ("The record: exact capability over worlds (section 11)", record_arms, record_ledger),
+    ("The record: exact capability over worlds (section 11)", record_arms, record_ledger, one_thing_changed),
     ("What a warm-up carries over, by how much domains share (section 13)", sharing_ledger),
     ("RLVR (section 03)", rlvr, hardest), ("Ways of training, one base model (section 05)", arms),
     ("New knowledge, by pattern of the lessons (section 07)", doses),
@@ -199,7 +208,9 @@ def findings() -> str:
     arms = list(dict.fromkeys(last.index.get_level_values("arm")))
     by = lambda arm, measure, table=moved: change(table.loc[(arm, measure)], 100, "value")
     cool = next(arm for arm, _ in moved.index if arm.startswith("base, temperature"))
-    primary = claims.loc["A.0"]
+    primary, spoken = claims.loc["A.0"], read("record_reflection").set_index(["changed", "measure"])
+    habit = lambda changed: spoken.loc[(changed, "RLVR less base, longer paths")]
+    words = lambda row: f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]".replace("-", "−")
     rate = rate_name(settings("05", "record").learning_rate).removeprefix("RLVR at ")
     rates = "; ".join(
         f"{arm.removeprefix('RLVR at ')}: {by(arm, 'accuracy', last)} and {by(arm, 'pass@256', last)}" for arm in arms
@@ -230,6 +241,13 @@ def findings() -> str:
             f" ({by('new knowledge at 4e-4', 'pass@256')}) than reasoning only"
             f" ({by('reasoning only at 4e-4', 'pass@256')}) or the base model's own right responses"
             f" ({by('base ← base', 'pass@256')})."
+        ),
+        (
+            "**RLVR spreads a habit where the text has it, and does not bring it where it never was.** To a response to"
+            f" a path of three hops and more it adds {words(habit('as recorded'))} reflection words; in the same"
+            " worlds, where the text has a second look only at shorter paths,"
+            f" {words(habit('verify-to-2'))} (p of the difference {p_value(habit('verify-to-2')['less_p'])},"
+            f" {worlds_of('verify-to-2', 'record_reflection')}; [section 11](nbs/11_record.ipynb))."
         ),
         (
             f"**What a warm-up on puzzles carries over rises with what domains share: {by_claim('B.0')} points of"
