@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .errors import UserError
-from .paths import store_dir
+from .paths import out_dir, store_dir
 from .seeds import digest
 
 # %% ../../nbs/api/core/05_artifacts.ipynb #a94eb43c
@@ -33,8 +33,10 @@ def disk_errors(
         place = error.filename and Path(error.filename).parent
         nowhere = error.errno == errno.ENOENT and place in (path, *path.parents)  # such as a new file in /proc
         if error.errno not in UNWRITABLE and not nowhere: raise
-        raise UserError(f"cannot write {path}: {os.strerror(error.errno).lower()}; "
-                        "make room or permit it, or set RLVD_OUT to another folder") from error
+        ours = ", or set RLVD_OUT to another folder" * (out_dir() in path.resolve().parents)
+        raise UserError(
+            f"cannot write {path}: {os.strerror(error.errno).lower()}; make room or permit it{ours}"
+        ) from error
 
 @contextlib.contextmanager
 def replacing(
@@ -180,9 +182,12 @@ def unpack(
 
 # %% ../../nbs/api/core/05_artifacts.ipynb #4254a643
 def _key(folder: Path) -> dict:
-    "What an artifact was made from, as far as its folder says."
-    found = [json.loads(path.read_text()) for path in (folder / "manifest.json", folder / "key.json") if path.is_file()]
-    return found[0].get("key", found[0]) if found else {}
+    "What an artifact was made from, as far as its folder says; None where that cannot be read."
+    try:
+        named = [path for path in (folder / "manifest.json", folder / "key.json") if path.is_file()]
+        found = json.loads(named[0].read_text()) if named else {}
+        return found.get("key", found)
+    except (ValueError, AttributeError): return None
 
 def about(
     key: dict, # what an artifact was made from
@@ -199,10 +204,10 @@ def inventory() -> list[dict]:
     "Every artifact of the store, kind by kind, oldest first: name, size in bytes, when it was made, state, what it is."
     folders = [path for kind in store_dir().glob("*") if kind.is_dir() for path in kind.iterdir() if path.is_dir()]
     size = lambda folder: sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    state = lambda folder: folder.suffix.lstrip(".").split("-")[0] or "whole"
+    state = lambda folder, key: "damaged" if key is None else folder.suffix.lstrip(".").split("-")[0] or "whole"
     date = lambda folder: f"{datetime.fromtimestamp(folder.stat().st_mtime):%Y-%m-%d %H:%M}"
-    rows = [dict(kind=path.parent.name, name=path.name, bytes=size(path), made=date(path), state=state(path),
-                 about=about(_key(path))) for path in folders]
+    rows = [dict(kind=path.parent.name, name=path.name, bytes=size(path), made=date(path), state=state(path, key),
+                 about=about(key or {})) for path in folders for key in [_key(path)]]
     return sorted(rows, key=lambda row: (row["kind"], row["made"], row["name"]))
 
 # %% ../../nbs/api/core/05_artifacts.ipynb #65f37d22

@@ -37,7 +37,9 @@ def notebooks_dir() -> Path:
 
 def out_dir() -> Path:
     "Folder for everything that can be made again: `RLVD_OUT`, or `out/` under the root."
-    return Path(os.environ.get("RLVD_OUT") or root() / "out").resolve()
+    named = Path(os.environ.get("RLVD_OUT") or root() / "out").resolve()
+    if named.is_file(): raise UserError(f"RLVD_OUT is {str(named)!r}, which is a file; it must be a folder")
+    return named
 
 def store_dir() -> Path:
     "Folder of trained models and samples, addressed by what made them."

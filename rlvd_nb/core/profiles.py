@@ -24,7 +24,7 @@ def resolve_profile(
 ) -> str:
     "The profile that `name` stands for; an unknown one is refused."
     if name == "auto": name = "smoke" if os.environ.get("IN_TEST") else "lab"
-    if name not in profiles(): raise UserError(f"unknown profile {name!r}; there are: {', '.join(profiles())}")
+    if name not in profiles(): raise UserError(f"unknown profile {name!r}; there are: auto, {', '.join(profiles())}")
     return name
 
 # %% ../../nbs/api/core/04_profiles.ipynb #54e8db70
@@ -73,7 +73,7 @@ def settings(
     content = load_profile(profile)
     if section not in content:
         raise UserError(
-            f"profile {profile!r} has no section {section!r}; there are: {', '.join(sorted(set(content) - {'all'}))}"
+            f"profile {profile!r} has no section {section!r}; there are: {', '.join(sorted(filter(str.isdecimal, content)))}"
         )
     merged = {**content["all"], **(content[section] or {})}
     unknown = sorted(set(given) - set(merged))

@@ -16,11 +16,12 @@ from typing import Any
 from ..core.errors import UserError
 from ..core.profiles import resolve_profile, settings
 from ..core.seeds import digest
-from ..core.tables import KINDS, check_there
+from ..core.tables import KINDS
 from ..tasks.base import Question, Task, check_task, choose, load_task
 from ..tasks.grading import check_golds
 from ..models.checkpoints import check_place, check_whole
 from ..models.store import check_asked, chosen_engine
+from ..responses.lessons import check_teacher
 from ..training.launch import check_launch
 
 # %% ../../nbs/api/experiments/01_run.ipynb #27d07c5e
@@ -120,7 +121,7 @@ def check_source(
 ) -> None:
     "Refuse what is no model of the lab, no file of responses, no whole model here, and cannot be one elsewhere."
     if name == "lab": return
-    if name.endswith(KINDS): return check_there(Path(name))
+    if name.endswith(KINDS): return check_teacher(Path(name))
     check_place(name)
     if (folder := Path(name).expanduser()).is_dir(): check_whole(folder)
 

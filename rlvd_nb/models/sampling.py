@@ -8,6 +8,7 @@ __all__ = ['SamplingParams', 'Request', 'Completion', 'Sampler', 'before_stop', 
 # %% ../../nbs/api/models/04_sampling.ipynb #bf1fea3e
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from typing import Protocol
 
 import numpy as np
@@ -29,8 +30,13 @@ class SamplingParams:
     stop: tuple[str, ...] = () # texts that end a response, which is cut before them
 
     def __post_init__(self):
+        whole = dict.fromkeys(("top_k", "max_tokens", "seed"), Integral)
+        for name, kind in (dict(temperature=Real, top_p=Real) | whole).items():
+            if isinstance(value := getattr(self, name), kind): continue
+            raise UserError(f"{name} must be a {'whole ' * (name in whole)}number, not {value!r}")
         if not 0 <= self.temperature < float("inf"):
-            raise UserError(f"temperature must be 0 or more, not {self.temperature}")
+            raise UserError(f"temperature must be finite, and 0 or more, not {self.temperature}")
+        if self.seed < 0: raise UserError(f"seed must be 0 or more, not {self.seed}")
         if self.top_k < 0: raise UserError(f"top_k must be 0 (all) or more, not {self.top_k}")
         if not 0 < self.top_p <= 1: raise UserError(f"top_p must be above 0 and at most 1, not {self.top_p}")
         if self.max_tokens < 1: raise UserError(f"max_tokens must be 1 or more, not {self.max_tokens}")

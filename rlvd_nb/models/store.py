@@ -6,7 +6,7 @@
 __all__ = ['NAME', 'SMALL', 'SAMPLE_COLUMNS', 'PAIR', 'VERDICT_COLUMNS', 'PIECE', 'PATIENCE', 'ENGINES', 'HELD', 'add_part',
            'whole_parts', 'read_parts', 'rows_about', 'Gaps', 'missing', 'rows_of', 'fill', 'with_grades',
            'add_verdicts', 'in_pieces', 'looked_up', 'verdicts', 'check_engine', 'chosen_engine', 'sample_key',
-           'sampler_for', 'check_asked', 'drawn', 'judged', 'respond_in_pieces', 'respond']
+           'sampler_for', 'check_asked', 'check_kinds', 'drawn', 'judged', 'respond_in_pieces', 'respond']
 
 # %% ../../nbs/api/models/07_store.ipynb #2e9f0768
 import time, uuid
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import lru_cache
+from numbers import Integral
 from operator import attrgetter
 from pathlib import Path
 
@@ -299,11 +300,18 @@ def check_asked(
     engine: str,   # who samples
 ) -> None:
     "Refuse what no model could answer; asked before one is opened, which may mean to download it."
-    if n < 1: raise UserError(f"n must be 1 or more responses a question, not {n}")
+    if not isinstance(n, Integral) or n < 1: raise UserError(f"n must be 1 or more responses a question, not {n!r}")
     check_template(template)
     check_engine(engine)
 
 # %% ../../nbs/api/models/07_store.ipynb #51db1f34
+def check_kinds(
+    **given: tuple, # name to what was given, its class, and where one comes from
+) -> None:
+    "Refuse an argument of another class: whoever begins gives a name where a model is meant."
+    for name, (value, kind, source) in given.items():
+        if not isinstance(value, kind): raise UserError(f"{name} must be {source}, not {value!r}")
+
 def drawn(
     model: Model,                  # who answers
     questions: Sequence[Question], # what is asked
@@ -316,6 +324,7 @@ def drawn(
 ) -> tuple[Path, list[str]]:
     "The table of samples, filled as far as it lacks them, and what the model reads, a prompt a question."
     check_asked(n, template, engine)
+    check_kinds(model=(model, Model, "what `open_model` gives"), params=(params, SamplingParams, "`SamplingParams`"))
     if not questions: raise UserError("no questions to sample responses for")
     prompts = model.render([q.prompt for q in questions], template)
     if engine == "auto" or not sampler: engine = chosen_engine(engine)
@@ -358,6 +367,7 @@ def respond_in_pieces(
     **how,                         # template, label, engine and sampler, as for `respond`
 ) -> Iterator[pd.DataFrame]:
     "Graded responses, sampled now as far as they are not stored, some questions after others."
+    if isinstance(task, str): raise UserError(f"task must be what `load_task` gives, not {task!r}")
     folder, prompts = drawn(model, questions, n, params, **how)
     step = max(1, held // n)
     for i in range(0, len(questions), step):

@@ -353,7 +353,7 @@ def check_table(
     force: bool, # whether it may replace another
 ) -> None:
     "UserError unless a table can be written there, or where its name says that it is none."
-    if out.name.endswith((*KINDS, ".json")):
+    if out.suffix and out.suffix != ".csv":
         raise UserError(f"{out}: the table is written as CSV; give a name such as {out.name.partition('.')[0]}.csv")
     check_out(out, force)
 

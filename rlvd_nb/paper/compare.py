@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CUT_OFF', 'MIN_SAMPLES', 'FEWEST_QUESTIONS', 'MANY_CUT_OFF', 'PAGE_CSS', 'read_samples', 'noted_samples',
            'checked_samples', 'check_truths', 'cut_off', 'indexed', 'samples_a_question', 'check_graded',
-           'check_same_grader', 'check_comparable', 'read_pair', 'golds', 'errors_as', 'failures', 'say_cut_off',
-           'say_failures', 'as_responses', 'without_chains', 'measurable', 'judged', 'if_right', 'moved_by_errors',
-           'compared', 'say_differences', 'page', 'record', 'compare_files', 'as_table']
+           'check_same_grader', 'check_comparable', 'check_one_model', 'read_pair', 'golds', 'errors_as', 'failures',
+           'say_cut_off', 'say_failures', 'as_responses', 'without_chains', 'measurable', 'judged', 'if_right',
+           'moved_by_errors', 'compared', 'say_differences', 'page', 'record', 'compare_files', 'as_table']
 
 # %% ../../nbs/api/paper/08_compare.ipynb #eb12ac55
 import base64, html, io
@@ -68,7 +68,7 @@ def _known(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if odd.any():
         raise UserError(
             f"{path}: sample {odd.argmax() + 1} has the verdict {table['verdict'][odd].iloc[0]!r}; there are:"
-            f" {', '.join(VERDICTS)}"
+            f" {', '.join(VERDICTS)}; true and false stand in a column 'right'"
         )
     if "chain" in table: check_truths(table["chain"], path)
     return table
@@ -184,12 +184,21 @@ def check_comparable(
     asked = [set(table["question_id"]) for table in (a, b)]
     for path, missing in ((paths[1], asked[0] - asked[1]), (paths[0], asked[1] - asked[0])):
         if missing:
-            both = f"--common takes the {len(asked[0] & asked[1])} that both have"
+            there = len(asked[0] & asked[1])
+            both = f"--common takes the {there} that both have" if there else "they have none in common"
             raise UserError(f"{path}: {len(missing)} questions of the other file are missing: {_some(missing)}; {both}")
     check_same_grader(a, b)
     return n
 
 # %% ../../nbs/api/paper/08_compare.ipynb #8f736fc2
+def check_one_model(
+    table: pd.DataFrame, # samples of one file
+    path: Path,          # it, for the error message
+) -> None:
+    "UserError where a file has samples of several models."
+    if len(names := sorted(set(_stated(table, "model")))) > 1:
+        raise UserError(f"{path} has samples of {len(names)} models ({_some(names)}); give a file of one of them")
+
 def read_pair(
     paths: tuple,         # the two files
     common: bool = False, # whether to take the questions that both have
@@ -197,6 +206,7 @@ def read_pair(
 ) -> tuple[tuple[pd.DataFrame, pd.DataFrame], list[str]]:
     "The samples of both files, and what a reader must know of how they were read; UserError where nothing is common."
     (a, first), (b, second) = (noted_samples(path, **layout) for path in paths)
+    for table, path in zip((a, b), paths): check_one_model(table, path)
     asked = [set(table["question_id"]) for table in (a, b)]
     both, notes = asked[0] & asked[1], [*first, *second]
     if not common or asked[0] == asked[1]: return (a, b), notes

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TYPES', 'PACKAGES', 'CHECKS', 'SHAPE', 'app', 'cache', 'command', 'Parameters', 'Profile', 'Record', 'Force',
-           'Layout', 'OneTask', 'OneMetric', 'On', 'Address', 'UNREADABLE', 'UsageError', 'section_notebooks',
+           'Layout', 'OneTask', 'OneMetric', 'On', 'Address', 'MOST', 'UNREADABLE', 'UsageError', 'section_notebooks',
            'chosen_sections', 'need_papermill', 'parameters_of', 'typed', 'checked_parameters', 'SectionFailed',
            'forget_bars', 'run_section', 'run_name', 'Plan', 'command_of', 'check_known', 'check_record', 'plan_run',
            'publish', 'say_recorded', 'section_page', 'in_order', 'timed', 'side_by_side', 'run_plan', 'checked',
@@ -428,7 +428,7 @@ Parameters = Annotated[
     ))
 ]
 Profile = Annotated[str, typer.Option(
-    help="auto (the lab, or paper for a model of your own), lab, lab-full, smoke or paper."
+    help="auto (the lab, or paper for a model of your own), lab, lab-full, smoke, smollm2 or paper."
 )]
 Record = Annotated[bool, typer.Option("--record", help="Renew figures/, which is kept in git, from this run.")]
 
@@ -474,6 +474,7 @@ def section(
     """Run one section, and leave the report alone.
 
     Example: rlvd section 03 -p seed=1"""
+    if "," in number: raise UserError(f"rlvd section runs one; rlvd paper --only {number} runs several")
     say(run_plan(plan_run(profile, [number], parse_parameters(parameter), record)))
 
 # %% ../../nbs/api/paper/12_report.ipynb #3400758c
@@ -698,6 +699,8 @@ def compare(
     say([*found["said"], f"the comparison is in {out}"])
 
 # %% ../../nbs/api/paper/12_report.ipynb #4a4ddebb
+MOST = 10_000 # replicates, far more than anybody has made
+
 def parse_numbers(
     text: str, # such as "0-11" or "0,3,5-7"
 ) -> list[int]:
@@ -708,6 +711,7 @@ def parse_numbers(
         if not first.isdecimal() or (sign and not last.isdecimal()):
             raise UserError(f"--replicates takes numbers such as 0-11 or 0,3,5, not {text!r}")
         if sign and int(last) < int(first): raise UserError(f"--replicates {part.strip()} ends before it begins")
+        if int(last or first) >= MOST: raise UserError(f"--replicates {part.strip()}: numbers go from 0 to {MOST - 1}")
         found += range(int(first), int(last or first) + 1)
     return list(dict.fromkeys(found))
 

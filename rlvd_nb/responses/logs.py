@@ -134,7 +134,8 @@ def _whole_number(value, place: str) -> int:
     "A count; UserError on anything else."
     try: number = float(value) if not isinstance(value, bool) else float("nan")
     except (TypeError, ValueError): number = float("nan")
-    if not number.is_integer() or number < 0: raise UserError(f"{place} is {value!r}; it must be a whole number")
+    if not number.is_integer() or number < 0: 
+        raise UserError(f"{place} is {value!r}; it must be a whole number, 0 or more")
     return int(number)
 
 def is_counts(

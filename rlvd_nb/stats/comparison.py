@@ -391,8 +391,9 @@ def _cross_table(base_bins, other_bins, bins: int) -> np.ndarray:
 
 def _pair_of_counts(base_counts, other_counts, n: int) -> tuple:
     "Both counts checked, or ValueError."
+    if np.ndim(n): raise ValueError(f"n is one number, the samples of every question, not {n!r}")
     base, other = check_counts(base_counts, n), check_counts(other_counts, n)
-    _same_questions(base, other, "base_counts and other_counts")
+    _same_questions(base, other, "the counts of the two models")
     return base, other
 
 def _moves(tables: np.ndarray) -> tuple:
@@ -692,6 +693,7 @@ def compare_counts(
     second_counts=None,       # an independent second draw of the first model [N]
 ) -> Comparison:
     "All comparisons of two models on the same questions. ValueError on bad counts or fewer than 2 questions."
+    if seed < 0: raise ValueError(f"seed must be 0 or more, not {seed}")
     a, b = _pair_of_counts(a_counts, b_counts, n)
     ks = np.arange(1, n + 1) if ks is None else np.atleast_1d(ks)
     a_curves, b_curves = pass_at_k_curve(a, n, ks), pass_at_k_curve(b, n, ks)

@@ -184,6 +184,7 @@ def load_task(
     **options,   # what that function takes
 ) -> Task:
     "The task of this name; an unknown name or option is refused."
+    if not isinstance(name, str): raise UserError(f"a task is called by its name, such as 'kinship', not {name!r}")
     check_task(name)
     path = name if "." in name else f"rlvd_nb.tasks.{name}"
     try:

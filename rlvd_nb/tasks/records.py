@@ -38,7 +38,7 @@ class Schema:
     @property
     def remedy(self) -> str:
         "What a user can do who has no such file."
-        return f"set RLVD_DATA to a folder with {' or '.join([self.file, *self.others])}, or pass path="
+        return f"set RLVD_DATA to a folder with {' or '.join([self.file, *self.others])}, or, in Python, pass path="
 
 # %% ../../nbs/api/tasks/03_records.ipynb #43a8a276
 def type_fault(

@@ -513,7 +513,7 @@ BAD = [
     (lambda: c.fit_beta_binomial_binned([0, 0], 4, (0, 4)), "bin_totals is all zero"),
     (lambda: c.fit_beta_binomial_binned([1], 4, (0, 4)), "edges must be 1 upper ends, one a bin, the last one n=4"),
     (lambda: c.redraw(c.BetaBinomialFit(1, 1, 0, 0), [1], 4, 0), "simulations must be at least 1"),
-    (lambda: c.transitions([1, 2], [1], 4), "base_counts and other_counts must be about the same questions"),
+    (lambda: c.transitions([1, 2], [1], 4), "the counts of the two models must be about the same questions"),
     (lambda: c.transitions([1, 5], [1, 2], 4), "counts must be at most n=4, got 5"),
     (lambda: c.change_by_bin([1, 2], [1, 2], 4, second_counts=[1, 5]), "counts must be at most n=4, got 5"),
     (lambda: c.support_change([1], [-1]), "counts must be at least 0, got -1"),
