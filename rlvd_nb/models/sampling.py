@@ -34,8 +34,8 @@ class SamplingParams:
         for name, kind in (dict(temperature=Real, top_p=Real) | whole).items():
             if isinstance(value := getattr(self, name), kind): continue
             raise UserError(f"{name} must be a {'whole ' * (name in whole)}number, not {value!r}")
-        if not 0 <= self.temperature < float("inf"):
-            raise UserError(f"temperature must be finite, and 0 or more, not {self.temperature}")
+        if not self.temperature >= 0: raise UserError(f"temperature must be 0 or more, not {self.temperature}")
+        if self.temperature == float("inf"): raise UserError("temperature must be finite, not inf")
         if self.seed < 0: raise UserError(f"seed must be 0 or more, not {self.seed}")
         if self.top_k < 0: raise UserError(f"top_k must be 0 (all) or more, not {self.top_k}")
         if not 0 < self.top_p <= 1: raise UserError(f"top_p must be above 0 and at most 1, not {self.top_p}")

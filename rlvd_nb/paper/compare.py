@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CUT_OFF', 'MIN_SAMPLES', 'FEWEST_QUESTIONS', 'MANY_CUT_OFF', 'PAGE_CSS', 'read_samples', 'noted_samples',
-           'checked_samples', 'check_truths', 'cut_off', 'indexed', 'samples_a_question', 'check_graded',
-           'check_same_grader', 'check_comparable', 'check_one_model', 'read_pair', 'golds', 'errors_as', 'failures',
+           'check_one_model', 'checked_samples', 'check_truths', 'cut_off', 'indexed', 'samples_a_question',
+           'check_graded', 'check_same_grader', 'check_comparable', 'read_pair', 'golds', 'errors_as', 'failures',
            'say_cut_off', 'say_failures', 'as_responses', 'without_chains', 'measurable', 'judged', 'if_right',
            'moved_by_errors', 'compared', 'say_differences', 'page', 'record', 'compare_files', 'as_table']
 
@@ -46,7 +46,18 @@ def noted_samples(
 ) -> tuple[pd.DataFrame, list[str]]:
     "The same, and what a reader must know of how they were read."
     table, notes = read_log(Path(path), **layout)
+    check_one_model(table, path)
     return indexed(checked_samples(table, path), path), notes
+
+def check_one_model(
+    table: pd.DataFrame, # samples of a file
+    path: Path,          # it, for the error message
+) -> None:
+    "UserError where they are of several models: taken together they would be those of none."
+    names = sorted(set(table["model"].dropna().map(str))) if "model" in table else []
+    if len(names) < 2: return
+    raise UserError(f"{path} has samples of {len(names)} models, {names[0]!r} and {names[1]!r} among them; give a file of"
+                    " one model")
 
 def checked_samples(
     table: pd.DataFrame, # as it was read
@@ -191,14 +202,6 @@ def check_comparable(
     return n
 
 # %% ../../nbs/api/paper/08_compare.ipynb #8f736fc2
-def check_one_model(
-    table: pd.DataFrame, # samples of one file
-    path: Path,          # it, for the error message
-) -> None:
-    "UserError where a file has samples of several models."
-    if len(names := sorted(set(_stated(table, "model")))) > 1:
-        raise UserError(f"{path} has samples of {len(names)} models ({_some(names)}); give a file of one of them")
-
 def read_pair(
     paths: tuple,         # the two files
     common: bool = False, # whether to take the questions that both have
@@ -206,7 +209,6 @@ def read_pair(
 ) -> tuple[tuple[pd.DataFrame, pd.DataFrame], list[str]]:
     "The samples of both files, and what a reader must know of how they were read; UserError where nothing is common."
     (a, first), (b, second) = (noted_samples(path, **layout) for path in paths)
-    for table, path in zip((a, b), paths): check_one_model(table, path)
     asked = [set(table["question_id"]) for table in (a, b)]
     both, notes = asked[0] & asked[1], [*first, *second]
     if not common or asked[0] == asked[1]: return (a, b), notes

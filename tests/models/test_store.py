@@ -1,5 +1,5 @@
 """Samples are made once, survive a kill, and are never used when damaged."""
-import os, shutil, signal, subprocess, sys, time
+import os, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +25,18 @@ def model(tmp_path_factory):
     tokenizer = word_tokenizer(TASK.world.vocabulary, TASK.world.relations)
     network = new_model(LabModelConfig(width=16, layers=1, heads=2, hidden=16), tokenizer, 0)
     return Model.at(save(network, tokenizer, tmp_path_factory.mktemp("model")))
+
+
+@pytest.mark.parametrize("given, message", [
+    (dict(model="m"), "model must be what `open_model` gives, not 'm'"),
+    (dict(task="kinship"), "task must be what `load_task` gives, not 'kinship'"),
+    (dict(params={}), "params must be `SamplingParams`, not {}"),
+    (dict(n="few"), "n must be 1 or more responses a question, not 'few'"),
+    (dict(n=1.5), "n must be 1 or more responses a question, not 1.5"),
+])
+def test_names_where_values_are_meant_are_one_line(store, model, given, message):
+    asked = dict(model=model, task=TASK, questions=TASK.questions("test")[:2], n=2, params=PARAMS) | given
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"): respond(**asked)
 
 
 def nothing_to_do(_): raise AssertionError("something was sampled although nothing is missing")

@@ -124,6 +124,14 @@ def test_question_without_index_is_enough(write, tmp_path):
     )
 
 
+def test_samples_of_two_models_in_one_file_are_no_model(write, tmp_path):
+    "They would be pooled without a word."
+    two, one = write("two.jsonl", rows([1, 2], model="m1") + rows([0, 4], model="m2")), write("one.jsonl", rows([1, 2]))
+    for pair in ((two, one), (one, two)):
+        with pytest.raises(UserError, match="two.jsonl has samples of 2 models, 'm1' and 'm2' among them"):
+            compare_files(*pair, tmp_path / "out")
+
+
 def test_the_smallest_comparison(write, tmp_path):
     made = compare_files(write("a.jsonl", rows([0, 1], n=2)), write("b.jsonl", rows([1, 2], n=2)), tmp_path / "out")
     assert (made["questions"], made["n"]) == (2, 2)

@@ -249,6 +249,21 @@ def test_the_store_is_listed_and_emptied_on_request(rlvd_here, store, monkeypatc
     assert rlvd_here("cache", "ls")[1] == f"nothing is stored in {store / 'store'}\n"
 
 
+def test_a_damaged_artifact_is_listed_and_can_be_deleted(rlvd_here, store):
+    folder = made("cake", dict(n=1), lambda folder: write_text(folder / "a", "aa"))
+    (folder / "manifest.json").write_text("{")
+    assert re.search(rf"damaged +cake/{folder.name}", rlvd_here("cache", "ls", "cake")[1])
+    assert rlvd_here("cache", "rm", folder.name)[0] == 0 and not folder.exists()
+
+
+def test_a_file_is_no_folder_for_what_is_made(rlvd_here, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RLVD_OUT", str(tmp_path / "file"))
+    for command in (["doctor"], ["cache", "ls"], ["section", "03"]):
+        code, _, err = rlvd_here(*command)
+        assert code == 2 and err.splitlines()[-1].endswith("which is a file; it must be a folder")
+
+
 def test_the_doctor_fits_a_terminal_and_has_optional_things(rlvd_here):
     code, out, _ = rlvd_here("doctor")
     assert code == 0 and max(map(len, out.splitlines())) <= 80 and "ok        torch" in out
