@@ -17,7 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .cluster import alone, connected, parts_on_ray
-from .workers import Due, Place, worker_pool
+from .workers import Due, Place, give_back, worker_pool
 
 # %% ../../nbs/api/core/09_jobs.ipynb #3a071afc
 def parts_here(
@@ -38,7 +38,9 @@ def all_parts(
     job: Any,                                      # a job
 ) -> list:
     "The parts of a job, together."
-    return list(make()(job))
+    found = list(make()(job))
+    give_back()
+    return found
 
 # %% ../../nbs/api/core/09_jobs.ipynb #c1d81653
 def parts_in_processes(
