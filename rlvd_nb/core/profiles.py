@@ -72,9 +72,8 @@ def settings(
     "The parameters of one section: the profile's, then those given."
     content = load_profile(profile)
     if section not in content:
-        raise UserError(
-            f"profile {profile!r} has no section {section!r}; there are: {', '.join(sorted(filter(str.isdecimal, content)))}"
-        )
+        there = ", ".join(sorted(filter(str.isdecimal, content)))
+        raise UserError(f"profile {profile!r} has no section {section!r}; there are: {there}")
     merged = {**content["all"], **(content[section] or {})}
     unknown = sorted(set(given) - set(merged))
     if unknown:

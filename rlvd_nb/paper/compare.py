@@ -56,8 +56,8 @@ def check_one_model(
     "UserError where they are of several models: taken together they would be those of none."
     names = sorted(set(table["model"].dropna().map(str))) if "model" in table else []
     if len(names) < 2: return
-    raise UserError(f"{path} has samples of {len(names)} models, {names[0]!r} and {names[1]!r} among them; give a file of"
-                    " one model")
+    some = f"{names[0]!r} and {names[1]!r} among them"
+    raise UserError(f"{path} has samples of {len(names)} models, {some}; give a file of one model")
 
 def checked_samples(
     table: pd.DataFrame, # as it was read

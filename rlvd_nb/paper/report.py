@@ -272,7 +272,7 @@ def side_by_side(
         sections[number] = begin_run(number, **given), partial(section_page, notebook, given, folder)
     jobs, needs = all_jobs(sections)
     told = lambda name, done: f"section {name} is in {done[0][0]}" if name in sections else ""
-    weight = lambda name: weight_of(name, needs[name])
+    weight = lambda name: weight_of(name, jobs[name], needs[name])
     found = run_jobs(timed, jobs, needs, Place(workers=plan.workers), "models and sections", weight, told)
     took = [dict(job=name, seconds=round(found[name][1], 2), needs=sorted(needs[name], key=str)) for name in jobs]
     write_json(folder / "jobs.json", took)

@@ -86,7 +86,7 @@ def test_papermill_takes_a_profile_as_a_file(report, shared_store, tmp_path):
 
 
 BAD = [
-    (["paper", "--profile", "labb"], "unknown profile 'labb'; there are: lab, lab-full, paper, record, smoke"),
+    (["paper", "--profile", "labb"], "unknown profile 'labb'; there are: auto, lab, lab-full, paper, record, smoke"),
     (["section", "99"], "unknown section '99'; there are: 01, 02, 03"),
     (["paper", "--only", "3,10x"], "unknown section '10x'"),
     (["paper", "--only", "3", "--only", "03"], "section 03 is named 2 times"),
