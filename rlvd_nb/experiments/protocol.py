@@ -327,7 +327,8 @@ def replicates(
     "Several replicates, with all that the protocol asks for; made side by side where the settings have workers."
     run, count = experiment.run, count or experiment.run.settings.seeds
     if count < 1: raise UserError(f"at least 1 replicate is needed, not {count}")
-    first = side_by_side if workers_wanted(run.settings.workers) else in_turn
+    if not run.settings.workers: return [replicate(experiment, number) for number in range(count)]
+    first = side_by_side if workers_wanted(run.settings.workers) else in_turn  # a worker has no workers
     remember(experiment, count, partial(first, experiment, count))
     return [Evidence(experiment, number) for number in range(count)]
 

@@ -162,8 +162,8 @@ def test_the_command_names_the_cell_and_exits_with_1(shared_store):
         ("04", "seeds=few", "parameter seeds must be of type int, not 'few'"),
         ("04", "teacher=lab", "section 04 has no parameter 'teacher'"),
         ("05", "lora=x", "parameter lora must be of type int"),
-        ("05", "teacher={}/foo.jsonl", "foo.jsonl needs the columns question_id (or question) and response; it has foo"),
-        ("05", "teacher={}/none.jsonl", "none.jsonl needs the columns question_id (or question) and response; it is empty"),
+        ("05", "teacher={}/foo.jsonl", "needs the columns question_id (or question) and response; it has foo"),
+        ("05", "teacher={}/none.jsonl", "needs the columns question_id (or question) and response; it is empty"),
     ],
 )
 def test_what_can_be_refused_beforehand_exits_with_2(rlvd_here, store, tmp_path, number, given, message):

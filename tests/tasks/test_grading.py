@@ -328,8 +328,8 @@ def test_the_hub(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
     assert (
         one_line(task)
-        == "cannot fetch HuggingFaceH4/MATH-500 (ConnectionError); set RLVD_DATA to a folder with math500.jsonl, or"
-        " pass path="
+        == "cannot fetch HuggingFaceH4/MATH-500 (ConnectionError); set RLVD_DATA to a folder with math500.jsonl, or,"
+        " in Python, pass path="
     )
     class Table(list):
         info = SimpleNamespace(

@@ -149,7 +149,7 @@ def test_where_rows_come_from(tmp_path, monkeypatch):
     monkeypatch.setenv("RLVD_DATA", str(tmp_path)) # a folder that was named is never passed over
     assert (
         one_line(lambda: load_records(SUMS))
-        == f"{tmp_path / 'sums.jsonl'}: no such file; set RLVD_DATA to a folder with sums.jsonl, or, in Python, pass path="
+        == f"{tmp_path / 'sums.jsonl'}: no such file; {SUMS.remedy}"
     )
     monkeypatch.setattr(datasets, "load_dataset", lambda *arguments, **options: Table([row(1), row(1)]))
     assert "someone/sums: name 'sum-1' stands there 2 times, in rows 1, 2" in one_line(lambda: fetch(SUMS, None))
@@ -157,7 +157,8 @@ def test_where_rows_come_from(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
     assert (
         one_line(lambda: fetch(SUMS, None))
-        == "cannot fetch someone/sums (ConnectionError); set RLVD_DATA to a folder with sums.jsonl, or, in Python, pass path="
+        == "cannot fetch someone/sums (ConnectionError); set RLVD_DATA to a folder with sums.jsonl, or, in Python, pass"
+        " path="
     )
 
 

@@ -92,9 +92,9 @@ def lessons():
 
 
 def students(base, teacher):
-    "Both students of the small base model."
-    pulled = train_on_policy(base, teacher, TASK.questions("train"), JUDGED)
-    return [train_sft(base, lessons(), LESSON), pulled]
+    "Both students of the small base model, trained for long enough to be killed on the way."
+    pulled = train_on_policy(base, teacher, TASK.questions("train"), JUDGED.model_copy(update=dict(steps=18)))
+    return [train_sft(base, lessons(), LESSON.model_copy(update=dict(epochs=8))), pulled]
 
 
 KILLED = """
