@@ -38,7 +38,8 @@ def notebooks_dir() -> Path:
 def out_dir() -> Path:
     "Folder for everything that can be made again: `RLVD_OUT`, or `out/` under the root."
     named = Path(os.environ.get("RLVD_OUT") or root() / "out").resolve()
-    if named.is_file(): raise UserError(f"RLVD_OUT is {str(named)!r}, which is a file; it must be a folder")
+    if named.is_file(): 
+        raise UserError(f"what is made goes to {str(named)!r}, which is a file; it must be a folder")
     return named
 
 def store_dir() -> Path:

@@ -307,9 +307,9 @@ def side_by_side(
 
 # %% ../../nbs/api/experiments/04_protocol.ipynb #1ed9f9e4
 def remember(
-    experiment: Experiment,               # the protocol
-    count: int,                           # replicates
-    first: Callable[[], object] = bool,   # makes them; by default they are there
+    experiment: Experiment, # the protocol
+    count: int,             # replicates
+    first: Callable[[], None] = lambda: None, # makes them; by default they are there
 ) -> None:
     "Note that all arms of so many replicates are made and asked, so that nobody need look through them again."
     def make(work: Path) -> None:

@@ -6,7 +6,7 @@
 __all__ = ['NAME', 'SMALL', 'SAMPLE_COLUMNS', 'PAIR', 'VERDICT_COLUMNS', 'PIECE', 'PATIENCE', 'ENGINES', 'HELD', 'add_part',
            'whole_parts', 'read_parts', 'rows_about', 'Gaps', 'missing', 'rows_of', 'fill', 'with_grades',
            'add_verdicts', 'in_pieces', 'looked_up', 'verdicts', 'check_engine', 'chosen_engine', 'sample_key',
-           'sampler_for', 'check_asked', 'check_kinds', 'drawn', 'judged', 'respond_in_pieces', 'respond']
+           'sampler_for', 'check_asked', 'drawn', 'judged', 'respond_in_pieces', 'respond']
 
 # %% ../../nbs/api/models/07_store.ipynb #2e9f0768
 import time, uuid
@@ -305,13 +305,6 @@ def check_asked(
     check_engine(engine)
 
 # %% ../../nbs/api/models/07_store.ipynb #51db1f34
-def check_kinds(
-    **given: tuple, # name to what was given, its class, and where one comes from
-) -> None:
-    "Refuse an argument of another class: whoever begins gives a name where a model is meant."
-    for name, (value, kind, source) in given.items():
-        if not isinstance(value, kind): raise UserError(f"{name} must be {source}, not {value!r}")
-
 def drawn(
     model: Model,                  # who answers
     questions: Sequence[Question], # what is asked
@@ -324,7 +317,8 @@ def drawn(
 ) -> tuple[Path, list[str]]:
     "The table of samples, filled as far as it lacks them, and what the model reads, a prompt a question."
     check_asked(n, template, engine)
-    check_kinds(model=(model, Model, "what `open_model` gives"), params=(params, SamplingParams, "`SamplingParams`"))
+    if not isinstance(model, Model): raise UserError(f"model must be what `open_model` gives, not {model!r}")
+    if not isinstance(params, SamplingParams): raise UserError(f"params must be `SamplingParams`, not {params!r}")
     if not questions: raise UserError("no questions to sample responses for")
     prompts = model.render([q.prompt for q in questions], template)
     if engine == "auto" or not sampler: engine = chosen_engine(engine)

@@ -200,9 +200,10 @@ def plan_run(
     if record: check_record(profile, given)
     ready = {number: checked_parameters(known[number], given | {"profile": profile}) for number in notebooks}
     runs = [begin_run(number, **ready[number]) for number in notebooks]  # which refuses what is no setting
-    some, name = list(notebooks) if numbers else [], partial(run_name, profile)
-    workers = max(run.settings.workers for run in runs)
-    return Plan(profile, notebooks, ready, name(some, given), not (numbers or given), given, record, workers)
+    asked = [each["workers"] for each in ready.values() if "workers" in each]  # not every section has them
+    workers = max(asked or [run.settings.workers for run in runs])
+    name = run_name(profile, list(notebooks) if numbers else [], given)
+    return Plan(profile, notebooks, ready, name, not (numbers or given), given, record, workers)
 
 # %% ../../nbs/api/paper/12_report.ipynb #3f1bbec9
 def publish(

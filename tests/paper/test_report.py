@@ -206,6 +206,13 @@ def test_interrupt_and_go_on(store):
     assert command("rlvd", "section", "02", "--profile", "smoke", out=store).returncode == 0
 
 
+@pytest.mark.parametrize("profile, given, workers", [
+    ("lab", {}, 16), ("lab", dict(workers="0"), 0), ("smoke", {}, 0), ("smoke", dict(workers="2"), 2),
+])
+def test_workers_are_those_asked_for_though_not_every_section_has_them(profile, given, workers):
+    assert paper.plan_run(profile, [], given).workers == workers
+
+
 def processes_of(store):
     "Processes whose environment names this store."
     found = []
