@@ -6,7 +6,7 @@
 __all__ = ['PLACES', 'INSIDE', 'ALONE', 'Place', 'workers_wanted', 'one_thread', 'give_back', 'environment', 'worker_pool', 'Due']
 
 # %% ../../nbs/api/core/07_workers.ipynb #97068995
-import ctypes, os, signal
+import ctypes, os, signal, sys
 from collections.abc import Collection, Hashable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,9 +70,11 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 def give_back() -> None:
-    "Give the memory that was freed back to the system, as a worker does when a job is done."
+    "Give the memory that was freed back to the system and to the GPU, as a worker does when a job is done."
     free = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone; other libraries do it by themselves
     if free: free(0)
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized(): torch.cuda.empty_cache()
 
 @contextmanager
 def environment(

@@ -115,14 +115,13 @@ def _syllabus(run: Run, about: int) -> Syllabus:
         raise UserError("the test questions need no fact that the base model lacks: every dose would be the same")
     stated = []
     for i in np.random.default_rng(derive_seed("order of facts", seed)).permutation(len(facts)):
-        pool = task.about(facts[i])
-        if len(pool) < about:
+        lessons = task.about(facts[i], about, seed)
+        if len(lessons) < about:
             raise UserError(
                 f"arms cannot be made equal: {about} lessons about each of {len(facts)} missing facts are asked for,"
-                f" but only {len(pool)} training questions need the fact {facts[i]} alone"
+                f" but only {len(lessons)} training questions were found that need the fact {facts[i]} alone"
             )
-        order = np.random.default_rng(derive_seed("lessons", seed, *facts[i])).permutation(len(pool))
-        stated.append([pool[j] for j in order[:about]])
+        stated.append(lessons)
     every = [question for each in stated for question in each]
     others = task.twins(every + every, seed)
     twins = iter(others[:len(every)])

@@ -26,7 +26,7 @@ from ..responses.arrays import Responses
 from ..responses.evaluation import BeforeAfter, measures
 from .run import Run, replicate_run
 from .making import snapshots
-from .asking import on_common_questions, sample_responses, sample_rows
+from .asking import exact_numbers, on_common_questions, sample_responses, sample_rows
 from ..core.jobs import run_jobs
 from ..core.workers import Place, workers_wanted
 
@@ -74,6 +74,7 @@ class Experiment:
     run: Run                # whose settings hold; its seed is the first replicate's
     arms: dict[str, Arm]    # by name; each after the arms it is made from
     asks: tuple[Ask, ...]   # of these arms
+    exact: tuple[str, ...] = () # arms whose exact chance of a valid response to the test questions is wanted, too
 
     def __post_init__(self):
         there = set()
@@ -84,7 +85,7 @@ class Experiment:
                     " before it"
                 )
             there.add(name)
-        if unknown := [ask.arm for ask in self.asks if ask.arm not in there]:
+        if unknown := [name for name in (*(ask.arm for ask in self.asks), *self.exact) if name not in there]:
             raise UserError(f"experiment {self.name!r} asks the arm {unknown[0]!r}; there are: {', '.join(self.arms)}")
 
     def before(self, name: str) -> list[str]:
@@ -248,10 +249,15 @@ class Evidence(Replicate):
             )
         return measures(found)
 
+    def exact(self, name: str) -> dict[str, np.ndarray]:
+        "Logarithms of the exact chances of an arm [questions]; gaps where right responses cannot be enumerated."
+        return exact_numbers(self.run, name, self.model(name))
+
     def complete(self, name: str) -> str:
-        "Make an arm's model and draw all that is asked of it; the model's fingerprint."
+        "Make an arm's model, draw all that is asked of it and compute what is wanted exactly; its fingerprint."
         for ask in self.experiment.asks:
             if ask.arm == name: self.along(ask) if ask.along else self.responses(ask)
+        if name in self.experiment.exact: self.exact(name)
         return self.model(name).fingerprint
 
 # %% ../../nbs/api/experiments/04_protocol.ipynb #3fafe593

@@ -23,8 +23,8 @@ from .run import Run, begin_run
 from .frontier import frontier, rate_name, reinforce_with
 from .measurements import Measurements, difference, measured, read_measurements
 from .new_knowledge import reinforce_rare
-from .pretrained import SMOLLM2, pretrained
-from .protocol import RLVR, Arm, Ask, Evidence, Experiment, make_base
+from .pretrained import SMOLLM2, SMOLLM2_GSM8K, pretrained
+from .protocol import RLVR, Arm, Ask, Evidence, Experiment, make_base, make_rlvr
 from .self_distillation import learn_from
 from .shared_operator import shared_operator
 from .teaching import LESSONS, learn_from_teacher, make_teacher
@@ -58,7 +58,7 @@ def record(
     rates, temperatures = (list(getattr(s, name, [])) for name in ("sft_rates", "temperatures"))
     if not rates or min(rates) <= 0: raise UserError(f"sft_rates must be learning rates above 0, not {rates}")
     if any(t <= 0 for t in temperatures): raise UserError(f"temperatures must be above 0, not {temperatures}")
-    arms = {"base": Arm(make_base, start=""), RLVR: Arm(reinforce_with, given=("learning_rate", s.learning_rate))}
+    arms = {"base": Arm(make_base, start=""), RLVR: Arm(make_rlvr)}
     arms |= {POOLED: Arm(reinforce_with, given=("variant", PASS_AT_K)), UNSOLVED: Arm(reinforce_rare, given=(0, 1.))}
     arms |= {f"base ← {source}": Arm(learn_from, "base", (source,), (source, False)) for source in ("base", RLVR)}
     asked = (*(Ask("base", temperature=t) for t in temperatures), *map(Ask, [name for name in arms if name != "base"]))
@@ -92,8 +92,7 @@ def with_change(
     name: str, # in CHANGES
 ) -> Experiment:
     "Base model and RLVR, with one thing changed."
-    arms = {"base": Arm(make_base, start="")}
-    arms |= {RLVR: Arm(reinforce_with, given=("learning_rate", run.settings.learning_rate))}
+    arms = {"base": Arm(make_base, start=""), RLVR: Arm(make_rlvr)}
     return Experiment(name, changed_run(run, CHANGES[name]), arms, tuple(map(Ask, arms)))
 
 # %% ../../nbs/api/experiments/20_record.ipynb #24dd0e12
@@ -105,7 +104,8 @@ class Recorded(NamedTuple):
 
 RECORDED = {"frontier": Recorded("03", frontier), "record": Recorded("05", record)}
 RECORDED |= {name: Recorded("05", partial(with_change, name=name)) for name in CHANGES}
-RECORDED |= {"operator": Recorded("operator", shared_operator), SMOLLM2: Recorded("04", pretrained, SMOLLM2)}
+RECORDED |= {"operator": Recorded("operator", shared_operator)}
+RECORDED |= {name: Recorded("04", partial(pretrained, name=name), name) for name in (SMOLLM2, SMOLLM2_GSM8K)}
 
 def check_recorded(
     name: str, # of an experiment

@@ -19,9 +19,8 @@ def reinforcement(
     "Base model and RLVR model, on training and test questions, the base model drawn twice."
     arms = {"base": Arm(make_base, start=""), "RLVR": Arm(make_rlvr)}
     drawn = [("base", 0), ("base", 1), ("RLVR", 0)]
-    return Experiment(
-        "RLVR", run, arms, tuple(Ask(arm, split, draw=d) for arm, d in drawn for split in ("train", "test"))
-    )
+    asks = tuple(Ask(arm, split, draw=d) for arm, d in drawn for split in ("train", "test"))
+    return Experiment("RLVR", run, arms, asks, exact=tuple(arms))
 
 def check_bins(
     run: Run,              # whether its setting asks for full bins

@@ -20,7 +20,7 @@ from .new_knowledge import dosed_distillation, dosed_rlvr
 from .protocol import Arm, Ask, Experiment, complete_arm, make_base, protocol_key, remember
 from .reinforcement import reinforcement
 from .response_sets import EXPERIMENTS, SetGains, make_source, source_experiment
-from .run import TRAINING, Run, begin_run
+from .run import Run, begin_run, replicate_run
 from .self_distillation import self_distillation
 from .teaching import teaching
 from .warm_up import warm_up
@@ -47,7 +47,8 @@ def only_base(
     run: Run, # of section 02
 ) -> list[Needed]:
     "The base model and its answers to test questions."
-    return [Needed(Experiment("base", run, {"base": Arm(make_base, start="")}, (Ask("base"),)), [0], False)]
+    arms = {"base": Arm(make_base, start="")}
+    return [Needed(Experiment("base", run, arms, (Ask("base"),), exact=("base",)), [0], False)]
 
 def doses(
     run: Run, # of section 07
@@ -106,11 +107,12 @@ def twin_key(
     name: str,              # of an arm
 ) -> str:
     "What two arms have in common that are most often one model."
-    arm, run = experiment.arms[name], experiment.run
-    if arm.make is make_source: return twin_key(source_experiment(arm.given[0], run.settings.profile), 0, arm.given[1])
-    if not arm.sources and run.settings.replicate == TRAINING: number = 0  # one base model for all of them
+    arm, run = experiment.arms[name], replicate_run(replace(experiment.run, inputs={}), number)
+    s = run.settings
+    if arm.make is make_source: return twin_key(source_experiment(arm.given[0], s.profile), 0, arm.given[1])
     made_from = [twin_key(experiment, number, each) for each in arm.sources]
-    return digest([arm.make.__qualname__, arm.given, number, run.task.source(), made_from])
+    seed = s.seed if arm.sources else s.pretrain.get("seed")  # what comes from nothing has the world's
+    return digest([arm.make.__qualname__, arm.given, seed, run.task.source(), made_from])
 
 # %% ../../nbs/api/experiments/22_sections.ipynb #4e80f72f
 def model_jobs(

@@ -152,5 +152,5 @@ def teaching(
     arms = {"base": Arm(make_base, start="")} | ({} if file else {"teacher": Arm(make_teacher, start="")})
     arms |= {"RLVR": Arm(make_rlvr)} | {name: Arm(learn_from_teacher, "base", needs, (name, file)) for name in LESSONS}
     if not file and run.settings.on_policy: arms["on-policy"] = Arm(follow_teacher, "base", needs)
-    asked = [Ask(name) for name in arms if name != "teacher"]
-    return Experiment("teaching", run, arms, (*asked, Ask("base", draw=1)))
+    students = tuple(name for name in arms if name != "teacher")
+    return Experiment("teaching", run, arms, (*map(Ask, students), Ask("base", draw=1)), exact=students)

@@ -8,12 +8,12 @@ __all__ = ['PATTERNS', 'KINDS', 'CHECK', 'THINK', 'WHOSE', 'RELATIONS', 'HELD_OU
            'prompt_of', 'true_walk', 'path_of', 'make_question', 'draw_path', 'draw_questions', 'follow', 'first_fault',
            'weigh', 'grade_chain', 'Place', 'tried_moves', 'RightChains', 'chain_grammar', 'joined', 'plain_chains',
            'habits', 'believed_walk', 'response_of', 'tried_walk', 'write_tried', 'tried_text', 'pretraining_text',
-           'corrected_walk', 'teacher_text', 'unknown_facts', 'path_through', 'questions_through', 'walks_to',
+           'corrected_walk', 'teacher_text', 'unknown_facts', 'path_through', 'drawn_through', 'questions_through',
            'questions_about', 'familiar_questions', 'fact_alone', 'worked_response', 'Kinship', 'task']
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #1fad5427
 import hashlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -635,51 +635,45 @@ def path_through(
     return (*before, relation, *after), person
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #4fe0a5ab
+def drawn_through(
+    world: World,                   # whose facts
+    facts: Iterable[tuple[int, int]], # (relation, person) each; every path goes through one of them
+    count: int,                     # at most how many
+    *seed,                          # what the draw depends on
+    alone: bool = False,            # whether the path may need nothing else that is unknown
+) -> list[Question]:
+    "Distinct questions of the training side; facts and depths in turn, short paths run out first."
+    tries, found = list(product(sorted(facts), world.config.question_depths)), {}
+    rng = np.random.default_rng(derive_seed("through", *seed))
+    for draw in range(1000 * count):
+        if len(found) == count: break
+        drawn = path_through(world, rng, *tries[draw % len(tries)])
+        if not drawn or drawn in found or split_of(*drawn) != "train": continue
+        question = make_question(world, *drawn, "train")
+        if not alone or question.info["unknown"] == 1: found[drawn] = question
+    return list(found.values())
+
 def questions_through(
     world: World,                 # whose facts
     facts: set[tuple[int, int]],  # (relation, person) each; every question goes through one of them
     count: int,                   # how many
     seed: int = 0,                # which draw
 ) -> list[Question]:
-    "Questions of the training side that need one of these facts; facts and depths in turn, short paths run out first."
+    "Questions of the training side that need one of these facts; too few are refused."
     if not facts: raise UserError("no facts to ask for: the test questions need none that the base model lacks")
-    rng, tries, found = (
-        np.random.default_rng(derive_seed("through", seed)),
-        list(product(sorted(facts), world.config.question_depths)), {},
-    )
-    for draw in range(1000 * count):
-        drawn = path_through(world, rng, *tries[draw % len(tries)])
-        if drawn and split_of(*drawn) == "train": found.setdefault(drawn, None)
-        if len(found) == count: return [make_question(world, *each, "train") for each in found]
+    found = drawn_through(world, facts, count, seed)
+    if len(found) == count: return found
     raise UserError(f"only {len(found)} training questions go through the {len(facts)} facts, not {count}")
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #f4dbd730
-def walks_to(
-    world: World,  # whose facts
-    person: int,   # where the walks end
-    length: int,   # hops
-) -> Iterator[tuple[tuple[int, ...], int]]:
-    "Every path of this many hops that truly ends at a person, and where it starts."
-    if not length: yield (), person
-    else:
-        for step, before in np.argwhere(world.facts.true == person).tolist():
-            for path, start in walks_to(world, before, length - 1): yield (*path, step), start
-
 def questions_about(
     world: World,           # whose facts
     fact: tuple[int, int],  # relation and person
+    count: int,             # at most how many
+    seed: int = 0,          # which draw; more of it begin with the same
 ) -> list[Question]:
-    "Every training question that needs this fact once and nothing else unknown."
-    (relation, person), relations = fact, range(world.config.relations)
-    paths = {
-        ((*before, relation, *after), start): None
-        for depth in world.config.question_depths
-        for place in range(depth)
-        for before, start in walks_to(world, person, place)
-        for after in product(relations, repeat=depth - place - 1)
-    }
-    found = (make_question(world, *path, "train") for path in paths if split_of(*path) == "train")
-    return [question for question in found if question.info["unknown"] == 1]
+    "Training questions that need this fact once and nothing else unknown, of all depths as equally as there are paths."
+    return drawn_through(world, [fact], count, "about", seed, alone=True)
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #501046d5
 def familiar_questions(
@@ -776,9 +770,9 @@ class Kinship:
         "The facts that these questions need and the base model lacks."
         return sorted(unknown_facts(self.world, questions))
 
-    def about(self, fact: tuple[int, int]) -> list[Question]:
-        "Every training question that needs this fact and nothing else that the base model lacks."
-        return questions_about(self.world, fact)
+    def about(self, fact: tuple[int, int], count: int, seed: int = 0) -> list[Question]:
+        "At most so many training questions that need this fact and nothing else that the base model lacks."
+        return questions_about(self.world, fact, count, seed)
 
     def twins(self, questions: Sequence[Question], seed: int = 0) -> list[Question]:
         "As many training questions, as hard but for needing nothing that the base model lacks."

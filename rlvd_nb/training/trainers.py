@@ -358,7 +358,8 @@ def train_to(
         if hasattr(part, "should_save_on_this_rank"):
             part.should_save_on_this_rank = lambda is_main_process: is_main_process
     before = list(weight_marks(trainer.model))
-    with memory_errors(), trl_quietly(), empty_epochs(trainer, label):
+    from rlvd_nb.models.transformers_sampler import torch_attention
+    with memory_errors(), trl_quietly(), empty_epochs(trainer, label), torch_attention():
         trainer.train(resume_from_checkpoint=resumed_from(work, trainer))
     trainer.accelerator.wait_for_everyone()
     model, points = trainer.accelerator.unwrap_model(trainer.model), training_points(trainer.state.log_history, curves)

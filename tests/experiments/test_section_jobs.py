@@ -73,3 +73,13 @@ def test_replicates_of_a_world_wait_for_no_other_world():
     jobs, needs = model_jobs([Needed(teaching(run), range(2))])
     free = [job for job in jobs if not needs[job]]
     assert {job[1:] for job in free} == {(number, name) for number in (0, 1) for name in ("base", "teacher")}
+
+
+def test_the_labs_world_made_anew_is_the_one_that_its_sections_look_at():
+    "Section 12's base model, teacher and RLVR wait for those of sections 03 and 05, which are the same models."
+    jobs, needs = graph(["03", "05", "12"], "lab")
+    anew = {job[2]: job for job in jobs if len(job) == 3 and job[0].startswith("headline")}
+    for name in ("base", "teacher", "RLVR"):
+        others = [job for job in jobs if len(job) == 3 and job[2] == name and job != anew[name]]
+        waiting = [job for job in others if anew[name] in before(needs, job) or job in before(needs, anew[name])]
+        assert waiting, name
