@@ -78,7 +78,7 @@ def arms() -> str:
     return table([{
         f"{moved['seeds'].iloc[0]} training seeds, points": arm,
         **{measure: change(cell.loc[(arm, measure)], 100, "difference") for measure in ("accuracy", capability)},
-        **{f"exact {measure}": change(exact.loc[(arm, measure)]) for measure in ("pass@256, answerable", "pass@256, all")},
+        **{f"exact {name}": change(exact.loc[(arm, name)]) for name in ("pass@256, answerable", "pass@256, all")},
     } for arm in dict.fromkeys(moved["arm"])])
 
 
@@ -162,7 +162,8 @@ def sharing_ledger() -> str:
 RESULTS = [
     ("The record: exact capability over worlds (section 11)", record_arms, record_ledger, one_thing_changed),
     ("What a warm-up carries over, by how much domains share (section 13)", sharing_ledger),
-    ("RLVR (section 03)", rlvr, computed, hardest), ("Ways of training, one base model (section 05)", arms),
+    ("RLVR (section 03)", rlvr, computed, hardest),
+    ("Ways of training, one base model (section 05)", arms),
     ("New knowledge, by pattern of the lessons (section 07)", doses),
     ("New knowledge in three worlds: an earlier edition's run (0.1.0, other base models, five seeds)", worlds),
     ("What makes a response worth distilling (section 08)", indicators), ("The ledger of claims (section 09)", ledger),
@@ -177,8 +178,8 @@ def results() -> str:
         " nothing here is typed by hand.\nIntervals are 95 %, over worlds in section 11, over questions and training"
         " seeds elsewhere; [how to read these\nnumbers](nbs/how_to_read_these_numbers.ipynb). Sections 02 to 09 come"
         " from one world and base model, section 06 from\nanother, at one learning rate, but for the earlier edition's"
-        " three worlds. In the ledger p is taken over training seeds where there are\nseveral, the interval over questions"
-        " and seeds, so that the two may disagree: [what they can and cannot"
+        " three worlds. In the ledger p is taken over training seeds where there are\nseveral, the interval over"
+        " questions and seeds, so that the two may disagree: [what they can and cannot"
         " tell](README.md#what-it-can-and-cannot-tell)."
     )
     return "\n\n".join([head, *parts]) + "\n"

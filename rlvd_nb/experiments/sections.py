@@ -33,14 +33,16 @@ class Needed(NamedTuple):
     together: bool = True    # whether it asks for them as `replicates` does
 
 MAIN = {"03": reinforcement, "04": self_distillation, "05": teaching, "06": warm_up} # section to its one experiment
-SHARED = ("model", "task", "template", "samples", "temperature", "max_tokens", "train_questions", "test_questions")
+SHARED = (
+    "model", "task", "template", "seed", "samples", "temperature", "max_tokens", "train_questions", "test_questions",
+)
 
 def main_runs(
     run: Run, # of section 09; what was changed in its settings holds for every section
 ) -> dict[str, Run]:
     "The runs of the sections with one experiment, whose claims the ledger judges, by section."
     s, given = run.settings, {name: run.changed[name] for name in SHARED if name in run.changed}
-    return {section: begin_run(section, profile=s.profile, seed=s.seed, **given) for section in MAIN}
+    return {section: begin_run(section, profile=s.profile, **given) for section in MAIN}
 
 # %% ../../nbs/api/experiments/22_sections.ipynb #53ccdb3b
 def only_base(

@@ -179,6 +179,7 @@ def go_on(
 
 # %% ../../nbs/api/models/05_transformers_sampler.ipynb #af0c4f78
 @torch.inference_mode()
+@torch_attention()
 def sample_tree(
     model,                  # a causal model in evaluation mode
     prompts: torch.Tensor,  # [questions, tokens]
@@ -336,15 +337,12 @@ class TransformersSampler(Tokenized):
         return list(batches([request for batch in left for request in batch], count // 2))
 
     def _batch(self, batch, ids, params):
-        u = np.stack([uniforms(params, r.prompt, r.start, r.count) for r in batch])
+        u = torch.from_numpy(np.stack([uniforms(params, r.prompt, r.start, r.count) for r in batch]))
         device, training = self.model.device, self.model.training
-        prompts, pads = left_padded([ids[r.prompt] for r in batch])
-        prompts, pads, u = prompts.to(device), pads.to(device), torch.from_numpy(u).to(device)
+        prompts, pads, u = (each.to(device) for each in (*left_padded([ids[r.prompt] for r in batch]), u))
         self.model.eval()
         closing = closing_tokens(self.tokenizer, self.vocabulary, params.stop).to(device) if params.stop else None
-        try:
-            with torch_attention():
-                drawn = sample_tree(self.model, prompts, u, params, self.ends, self.decode, closing, pads)
+        try: drawn = sample_tree(self.model, prompts, u, params, self.ends, self.decode, closing, pads)
         finally: self.model.train(training)
         rows = unpack(*drawn)
         return [(r, [Completion(r.start + i, *next(rows)) for i in range(r.count)]) for r in batch]

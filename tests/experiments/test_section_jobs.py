@@ -10,7 +10,7 @@ from rlvd_nb.experiments import protocol
 from rlvd_nb.experiments.new_knowledge import dosed_distillation
 from rlvd_nb.experiments.protocol import replicates
 from rlvd_nb.experiments.run import begin_run
-from rlvd_nb.experiments.sections import NEEDS, Needed, all_jobs, model_jobs, noting_jobs
+from rlvd_nb.experiments.sections import MAIN, NEEDS, Needed, all_jobs, main_runs, model_jobs, noting_jobs
 from rlvd_nb.experiments.teaching import teaching
 from rlvd_nb.paper.report import section_notebooks
 
@@ -83,3 +83,11 @@ def test_the_labs_world_made_anew_is_the_one_that_its_sections_look_at():
         others = [job for job in jobs if len(job) == 3 and job[2] == name and job != anew[name]]
         waiting = [job for job in others if anew[name] in before(needs, job) or job in before(needs, anew[name])]
         assert waiting, name
+
+
+def test_the_ledger_reads_the_sections_own_evidence():
+    "Each section keeps its own seed, unless the ledger is given one; then it holds for all."
+    own = {number: begin_run(number, "lab").settings.seed for number in MAIN}
+    runs = lambda **given: main_runs(begin_run("09", "lab", **given))
+    read = lambda **given: {number: run.settings.seed for number, run in runs(**given).items()}
+    assert read() == own and len(set(own.values())) > 1 and set(read(seed=3).values()) == {3}
