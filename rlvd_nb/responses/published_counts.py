@@ -97,6 +97,7 @@ class CountPair:
     n: int                              # samples a question
     answers: tuple | None = None        # codes of the final answers of both, two of [N, n]; None where not published
     right: tuple | None = None          # whether each is right, two of [N, n]; None where not published
+    rates: np.ndarray | None = None     # of the first, where they are known and need not be estimated [N]
 
     @property
     def name(self) -> str:

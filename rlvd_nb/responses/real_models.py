@@ -52,14 +52,16 @@ def fallen(
 ) -> pd.DataFrame:
     """A row a range: questions, how many have none right after, how many would by chance, one-sided exact p, Holm.
 
-    Twice: under the fitted spread of rates (p averaged over its refits), and under Jeffreys' prior (`_jeffreys`)."""
-    rows = []
+    Twice: under the fitted spread of rates (p averaged over its refits), and under Jeffreys' prior (`_jeffreys`). Where
+    the rates themselves are known they say what chance is, and the fitted spread is a third (`_fitted`)."""
+    rows, spreads = [], {"": (pair.fit, *pair.fit.refits), "_jeffreys": (JEFFREYS,)}
+    if pair.rates is not None: spreads = {"": (), "_fitted": spreads[""], "_jeffreys": spreads["_jeffreys"]}
     for low, high in ranges:
         inside = (pair.base >= low) & (pair.base <= high)
         base, fell = pair.base[inside], int((pair.trained[inside] == 0).sum())
         row = dict(solved=f"{low}–{high} of {pair.n}", questions=int(inside.sum()), fell=fell)
-        for end, fits in (("", (pair.fit, *pair.fit.refits)), ("_jeffreys", (JEFFREYS,))):
-            chances = [none_again(fit, base, pair.n) for fit in fits]
+        for end, fits in spreads.items():
+            chances = [none_again(fit, base, pair.n) for fit in fits] or [(1 - pair.rates[inside])**pair.n]
             p = np.mean([at_least(each, fell) for each in chances[1:] or chances])
             row |= {f"expected{end}": chances[0].sum(), f"p{end}": float(p)}
         rows.append(row)
