@@ -172,11 +172,12 @@ def _curve(axis, x, rows, style: dict, **more) -> None:
 @styled
 def pass_at_k_curves(
     panels: dict[str, dict[str, Band]], # by split, then by model
+    none: str = "no question was answered", # what is said where there is no curve
 ):
     "pass@k against k, a panel a split (Figure 7 of paper A, with bands)."
     panels = {split: {name: band for name, band in bands.items() if band.n} for split, bands in panels.items()}
     if not (panels := {split: bands for split, bands in panels.items() if bands}):
-        return nothing_to_draw("no question was answered")
+        return nothing_to_draw(none)
     names = list(dict.fromkeys(name for bands in panels.values() for name in bands))
     figure, axes = plt.subplots(1, len(panels), figsize=(WIDE, 2.7), sharey=True, layout="constrained", squeeze=False)
     for axis, (split, bands) in zip(axes[0], panels.items()):

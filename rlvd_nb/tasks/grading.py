@@ -183,7 +183,7 @@ def bounded_pool(
     context.set_forkserver_preload([__name__, type(task).__module__])
     pool = ProcessPool(limits.workers, initializer=start_worker, initargs=(task, limits.memory_mb), context=context)
     try:
-        try: pool.schedule(ready, timeout=60).result()
+        try: pool.schedule(ready, timeout=60).result(90)  # a pool whose workers die at once may never answer
         except (BrokenProcessPool, ProcessExpired, TimeoutError) as error:
             raise RuntimeError(
                 f"the grading workers of task {task.name!r} do not start; their message is above"

@@ -58,7 +58,7 @@ def test_section_03_on_math_500(learner, data, store, tmp_path):
     figures = {path.stem for path in folder.glob("*.png")}
     assert {
         "rlvr_training", "rlvr_pass_at_k", "rlvr_change_by_bin", "rlvr_change_by_fine_bin", "rlvr_transitions",
-        "rlvr_transitions_fine", "rlvr_entropy", "rlvr_claims",
+        "rlvr_transitions_fine", "rlvr_entropy", "rlvr_claims", "rlvr_exact_pass_at_k",
     } == figures
     summary = pd.read_csv(folder / "rlvr_summary.csv")
     assert {"accuracy", "maj@4", "pass@4"} == set(summary["measure"])

@@ -20,7 +20,8 @@ MADE = {
         "lessons summary differences quality surface contrasts novelty beyond_null chains claims", "responses",
     ),
     "05": (
-        "pass_at_k arrows by_bin transitions", "lessons summary differences between by_bin moves hardest claims",
+        "pass_at_k arrows exact_pass_at_k by_bin transitions",
+        "lessons summary differences exact between by_bin moves hardest claims",
         "distillation",
     ),
 }
