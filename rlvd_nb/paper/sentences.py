@@ -79,8 +79,8 @@ def say_control(
     rows = control.table().query("questions > 0 and p_holm < .05")
     if rows.empty: return []
     moved = ", ".join(f"{row.bin} ({row.down:.0f} fell, {row.up:.0f} rose)" for row in rows.itertuples())
-    return [f"The null does not fit these questions: the second draw, where nothing changed, differs from it in {moved}."
-            " There compare with the second draw."]
+    return ["The null does not fit these questions: the second draw, where nothing changed, differs from it in"
+            f" {moved}. There compare with the second draw."]
 
 def say_moves(
     table: Transitions, # of one comparison
