@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CUT_OFF', 'EXACT', 'EFFORT', 'sampling_of', 'note_samples', 'sampling_key', 'ask_questions', 'lengths_of',
-           'note_lengths', 'sample_rows', 'sample_responses', 'on_common_questions', 'exact_responses', 'exact_numbers']
+           'note_lengths', 'sample_rows', 'sample_responses', 'on_common_questions', 'exact_responses', 'exact_numbers',
+           'exact_or_gaps']
 
 # %% ../../nbs/api/experiments/03_asking.ipynb #27e5cb0b
 import json
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.artifacts import made, write_json
-from ..core.errors import UserError
+from ..core.errors import NotEnumerable, UserError
 from ..core.seeds import derive_seed, digest
 from ..tasks.base import Question, grammar_of
 from ..models.checkpoints import Model, numbers_key
@@ -161,9 +162,9 @@ def exact_responses(
 ) -> pd.DataFrame:
     "Log-probability of a valid response, a question a row, as `models.exact.exact` gives it; computed once."
     s = run.settings
-    if s.stop: raise UserError(f"exact numbers know no stop strings, this run has {list(s.stop)!r}")
     if not questions: raise UserError("no questions to compute exact numbers for")
     grammar_of(run.task, questions[0])
+    if s.stop: raise NotEnumerable(f"exact numbers know no stop strings, this run has {list(s.stop)!r}")
     how = dict(temperature=s.temperature, top_k=s.top_k, top_p=s.top_p, max_tokens=s.max_tokens, template=s.template)
     key = dict(
         model=model.fingerprint, how=how, options=options, task=run.task.source(), grader=run.task.version,
@@ -187,8 +188,13 @@ def exact_numbers(
     name: str,     # of the model in the report
     model: Model,  # who is asked the test questions
 ) -> dict[str, np.ndarray]:
-    "The measures of EXACT [N]; gaps where right responses cannot be enumerated."
-    questions = run.questions("test")
-    if not hasattr(run.task, "grammar"): return dict.fromkeys(EXACT, np.full(len(questions), np.nan))
-    found = exact_responses(run, name, model, questions, "test", **EFFORT)
+    "The measures of EXACT [N]; where right responses cannot be enumerated, `NotEnumerable` says why."
+    found = exact_responses(run, name, model, run.questions("test"), "test", **EFFORT)
     return {name: found[name.removeprefix("log_")] for name in EXACT}
+
+def exact_or_gaps(
+    run: Run, name: str, model: Model, # as for `exact_numbers`
+) -> dict[str, np.ndarray]:
+    "The measures of EXACT [N]; gaps where right responses cannot be enumerated."
+    try: return exact_numbers(run, name, model)
+    except NotEnumerable: return dict.fromkeys(EXACT, np.full(len(run.questions("test")), np.nan))

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ..core.errors import UserError
+from ..core.errors import NotEnumerable, UserError
 from ..stats.comparison import seed_effect
 from ..stats.estimators import Band
 from ..models.checkpoints import Model
@@ -179,9 +179,12 @@ def exact_measurements(
 def exact_evidence(
     evidence: Sequence[Evidence], # one a replicate
 ) -> list[Measurements]:
-    "What is computed of the arms that the experiment names; nothing where right responses cannot be enumerated."
-    if not hasattr(evidence[0].run.task, "grammar"): return []
-    return [exact_measurements(one.run, {name: one.model(name) for name in one.experiment.exact}) for one in evidence]
+    "What is computed of the arms that the experiment names; where responses cannot be enumerated, nothing and why."
+    models = [{name: one.model(name) for name in one.experiment.exact} for one in evidence]
+    try: return [exact_measurements(one.run, each) for one, each in zip(evidence, models)]
+    except NotEnumerable as reason:
+        print(f"No exact numbers: {reason}.")
+        return []
 
 # %% ../../nbs/api/experiments/15_capability.ipynb #db0f4567
 COMPUTED = {

@@ -33,7 +33,7 @@ from ..responses.arrays import entropies, tabulate
 from ..responses.surface import question_means, reflection_words, surface
 from .run import Run
 from .making import snapshots
-from .asking import EXACT, exact_numbers, sample_rows
+from .asking import EXACT, exact_or_gaps, sample_rows
 from .protocol import Ask, Evidence, Experiment, in_domain, protocol_key
 
 # %% ../../nbs/api/experiments/14_measurements.ipynb #89f17bc7
@@ -195,7 +195,7 @@ def measure_model(
     valid = np.full(len(ids), np.nan) if answers.verified is None else answers.verified.mean(1)
     found = dict(right=answers.right.mean(1), valid=valid, tokens=mean("tokens"), keywords=mean("keywords"))
     if run.settings.model != "lab": found |= dict(entropy=entropies(answers))
-    found |= exact_numbers(run, name, model) | operator_use(run.task, rows, ids)
+    found |= exact_or_gaps(run, name, model) | operator_use(run.task, rows, ids)
     return {key: np.asarray(each, PRECISION)[None] for key, each in found.items()}, divergence(model, base, run, rows)
 
 # %% ../../nbs/api/experiments/14_measurements.ipynb #8b4ee108

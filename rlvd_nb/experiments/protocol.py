@@ -26,7 +26,7 @@ from ..responses.arrays import Responses
 from ..responses.evaluation import BeforeAfter, measures
 from .run import Run, replicate_run
 from .making import snapshots
-from .asking import exact_numbers, on_common_questions, sample_responses, sample_rows
+from .asking import exact_or_gaps, on_common_questions, sample_responses, sample_rows
 from ..core.jobs import run_jobs
 from ..core.workers import Place, workers_wanted
 
@@ -251,7 +251,7 @@ class Evidence(Replicate):
 
     def exact(self, name: str) -> dict[str, np.ndarray]:
         "Logarithms of the exact chances of an arm [questions]; gaps where right responses cannot be enumerated."
-        return exact_numbers(self.run, name, self.model(name))
+        return exact_or_gaps(self.run, name, self.model(name))
 
     def complete(self, name: str) -> str:
         "Make an arm's model, draw all that is asked of it and compute what is wanted exactly; its fingerprint."

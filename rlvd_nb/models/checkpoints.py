@@ -422,9 +422,10 @@ class Model:
     fingerprint: str  # names its weights, configuration, generation settings and tokenizer
 
     @classmethod
-    def at(cls, folder: Path) -> "Model":
+    def at(cls, folder: Path | str) -> "Model":
         "The model in a folder."
-        return cls(Path(folder).resolve(), fingerprint(folder))
+        folder = Path(folder).resolve()
+        return cls(folder, fingerprint(folder))
 
     def load(self, device: str = "", exact: bool = False):
         "Network and tokenizer, ready to run; see `load_network`."

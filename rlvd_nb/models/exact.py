@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ..core.errors import UserError
+from ..core.errors import NotEnumerable, UserError
 from ..tasks.base import BARE, VALID, Grammar, Question, Task, grammar_of
 from .checkpoints import Model
 from .sampling import SamplingParams, Tokenized, end_tokens
@@ -50,14 +50,14 @@ class Words:
             word.endswith(end) and (word[:-len(end)] in self.first or glued(word[:-len(end)])) for end in bare
         )
         if double := next(filter(glued, self.inside), None):
-            raise UserError(f"this tokenizer can write {double!r} in pieces; exact numbers need one token a word")
+            raise NotEnumerable(f"this tokenizer can write {double!r} in pieces; exact numbers need one token a word")
 
     def tokens(self, words: tuple[str, ...], first: bool) -> np.ndarray:
         "The tokens that write one of these words; a word without a token of its own is refused."
         if (words, first) not in self.kept:
             for word in words:
                 if word not in self.inside:
-                    raise UserError(f"exact numbers need one token a word; this tokenizer has none for {word!r}")
+                    raise NotEnumerable(f"exact numbers need one token a word; this tokenizer has none for {word!r}")
             found = [t for w in words for t in self.first[w]] if first else [self.inside[w] for w in words]
             self.kept[words, first] = np.array(found)
         return self.kept[words, first]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from ..core.errors import UserError
+from ..core.errors import NotEnumerable, UserError
 
 # %% ../../nbs/api/tasks/01_base.ipynb #3937a058
 RIGHT, WRONG, UNPARSED, ERROR = VERDICTS = ("right", "wrong", "unparsed", "error")
@@ -96,7 +96,7 @@ def grammar_of(
 ) -> Grammar:
     "The right responses to a question; a task that cannot tell them is refused."
     if not hasattr(task, "grammar"):
-        raise UserError(f"task {task.name!r} has no enumerable responses; it is sampled")
+        raise NotEnumerable(f"task {task.name!r} has no enumerable responses; it is sampled")
     return task.grammar(question)
 
 # %% ../../nbs/api/tasks/01_base.ipynb #a9bab6be

@@ -3,9 +3,11 @@ stay the same."""
 import json, os, shutil, signal, subprocess, sys, time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rlvd_nb.core.errors import UserError
+from rlvd_nb.experiments.capability import exact_evidence
 from rlvd_nb.experiments.new_knowledge import dosed_distillation
 from rlvd_nb.experiments.protocol import Arm, Ask, Evidence, Experiment, changes, make_base, make_rlvr, replicates
 from rlvd_nb.experiments.reinforcement import reinforcement
@@ -74,6 +76,14 @@ def test_a_record_is_the_same_however_its_inputs_were_come_by(store, capsys):
     first = Evidence(experiment).model("RLVR")
     shutil.rmtree(first.folder)
     assert Evidence(experiment).model("RLVR") == first and "is gone or not what it was" in capsys.readouterr().out
+
+
+def test_a_model_of_another_tokenizer_has_no_exact_numbers(store, tiny_model, capsys):
+    "Measured along with all else they are gaps; a section shows none and says why."
+    run = begin_run("03", "smoke", model=str(tiny_model.folder), samples=2)
+    one = Evidence(Experiment("base", run, {"base": Arm(make_base, start="")}, (Ask("base"),), exact=("base",)))
+    assert all(np.isnan(gaps).all() for gaps in one.exact("base").values())
+    assert exact_evidence([one]) == [] and "No exact numbers: this tokenizer can write" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arms, asks, message", [

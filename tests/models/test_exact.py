@@ -2,7 +2,7 @@
 import numpy as np, pytest, torch
 from scipy import stats
 
-from rlvd_nb.core.errors import UserError
+from rlvd_nb.core.errors import NotEnumerable, UserError
 from rlvd_nb.tasks.base import RIGHT
 from rlvd_nb.tasks.kinship import make_question, plain_chains, task as kinship
 from rlvd_nb.models import exact as exact_module
@@ -224,7 +224,9 @@ def test_refusals(taught, tiny_model):
         (lambda: exact(model, task, questions, template="no such"), "unknown template"),
         (lambda: exact(tiny_model, task, questions), "exact numbers need one token a word"),
     ):
-        with pytest.raises(UserError, match=said.replace("(", r"\(")): wrong()
+        with pytest.raises(UserError, match=said.replace("(", r"\(")) as refusal: wrong()
+        # where a section goes on without exact numbers, and where it does not
+        assert isinstance(refusal.value, NotEnumerable) == any(x in said for x in ("enumerable", "one token a word"))
 
 
 def test_hard_questions_are_found_without_looking_long(taught):
