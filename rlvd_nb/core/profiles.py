@@ -33,7 +33,7 @@ def read_profile(
 ) -> dict:
     "A profile's file; one that extends another has that one's sections, with its own parameters in them."
     path = notebooks_dir() / "profiles" / f"{resolve_profile(name)}.yaml"
-    content = yaml.safe_load(path.read_text())
+    content = yaml.load(path.read_text(), yaml.CSafeLoader)  # ten times as fast as safe_load
     if not isinstance(content, dict) or not isinstance(content.get("sections"), dict):
         raise UserError(f"{path} has no entry sections")
     if content.get("extends") == name: raise UserError(f"{path} extends itself")

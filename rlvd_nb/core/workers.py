@@ -65,9 +65,8 @@ ALONE = dict( # the environment of a worker
 def one_thread() -> None:
     "What a worker does first."
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it stops it
-    os.environ[INSIDE] = "1"  # a notebook that it runs has this one processor
-    import torch
-    torch.set_num_threads(1)
+    os.environ |= {INSIDE: "1", "OMP_NUM_THREADS": "1"}  # a notebook that it runs has this one processor
+    if torch := sys.modules.get("torch"): torch.set_num_threads(1)  # loaded later it finds the variable
 
 def give_back() -> None:
     "Give the memory that was freed back to the system and to the GPU, as a worker does when a job is done."

@@ -13,6 +13,7 @@ import json, os, shutil, tempfile, uuid, zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from ..core.artifacts import pack, replacing, unpack
 from ..core.cluster import connected
-from ..core.errors import UserError
+from ..core.errors import NotEnumerable, UserError
 from ..core.jobs import parts_at
 from ..core.workers import Place, environment
 from ..tasks.base import Task
@@ -59,24 +60,40 @@ class Measurements:
     ) -> np.ndarray:
         "One measure of one model [questions]; what was not measured is refused."
         asked = self.asked_in(domain)
-        rows = self.models.index[asked(self.models) & self.models["arm"].eq(arm)]
-        if step >= 0: rows = rows[self.models.loc[rows, "step"] == step]
-        if not len(rows):
+        row = self.measured.get((domain, arm, step))
+        if row is None:
             there, where = ", ".join(dict.fromkeys(self.models["arm"])), f"{f', step {step},' * (step >= 0)}"
             raise UserError(
                 f"arm {arm!r}{where} was not measured{f' in {domain}' * bool(domain)}; there are: {there}"
             )
-        found = self.values[measure][rows[-1]][asked(self.questions)].astype(float)
+        found = self.values[measure][row, asked].astype(float)
         if measure in EXACT and np.isnan(found).all():
-            raise UserError(f"{domain or 'this task'} has no exact numbers: its right responses cannot be enumerated")
+            raise NotEnumerable(
+                f"{domain or 'this task'} has no exact numbers: its right responses cannot be enumerated"
+            )
         return found
 
-    def asked_in(self, domain: str) -> Callable[[pd.DataFrame], pd.Series]:
-        "Which rows of a table are of the domain; one that there is not, or none where there are several, is refused."
-        several = list(dict.fromkeys(self.questions.get("domain", [])))
-        if domain not in (several or [""]):
-            raise UserError(f"the domain must be one of {', '.join(several) or 'none'}, not {domain!r}")
-        return lambda table: table["domain"].eq(domain) if domain else pd.Series(True, table.index)
+    @cached_property
+    def domains(self) -> dict[str, np.ndarray]:
+        "Which questions are each domain's [questions]; one domain without a name where there is one alone."
+        if "domain" not in self.questions: return {"": np.ones(len(self.questions), bool)}
+        names = self.questions["domain"].to_numpy(object)
+        return {name: names == name for name in dict.fromkeys(names)}
+
+    @cached_property
+    def measured(self) -> dict[tuple[str, str, int], int]:
+        "The last row of `models` of each domain, arm and step, and with step -1 of each domain and arm."
+        rows = {}
+        for row, ((arm, domain), step) in enumerate(zip(self.names(), self.models["step"].tolist())):
+            rows[domain, arm, step] = rows[domain, arm, -1] = row
+        return rows
+
+    def asked_in(self, domain: str) -> np.ndarray:
+        "Which questions are of the domain; one that there is not, or none where there are several, is refused."
+        if domain not in self.domains:
+            there = ", ".join(filter(None, self.domains)) or "none"
+            raise UserError(f"the domain must be one of {there}, not {domain!r}")
+        return self.domains[domain]
 
     def add(self, models: pd.DataFrame, values: dict[str, np.ndarray]) -> "Measurements":
         "These and more models, of one domain, with values for its questions."
@@ -86,7 +103,7 @@ class Measurements:
 
     def _in_place(self, domain: str, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "Values of the domain's questions among all questions, gaps elsewhere."
-        inside = self.asked_in(domain)(self.questions).to_numpy()
+        inside = self.asked_in(domain)
         place = np.maximum(np.cumsum(inside) - 1, 0)
         return {name: np.where(inside, each[:, place], np.nan).astype(PRECISION) for name, each in values.items()}
 

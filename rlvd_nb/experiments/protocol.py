@@ -304,7 +304,6 @@ def side_by_side(
     count: int,             # replicates
 ) -> None:
     "Complete every arm of every replicate, in as many processes as the settings have workers."
-    for split in ("train", "test"): experiment.run.questions(split)  # drawn once, for all processes
     names = [(number, name) for name in experiment.arms for number in range(count)]
     jobs = {(number, name): (experiment, number, name) for number, name in names}
     needs = {(number, name): {(number, each) for each in experiment.arms[name].sources} for number, name in names}

@@ -42,7 +42,7 @@ def main_runs(
 ) -> dict[str, Run]:
     "The runs of the sections with one experiment, whose claims the ledger judges, by section."
     s, given = run.settings, {name: run.changed[name] for name in SHARED if name in run.changed}
-    return {section: begin_run(section, profile=s.profile, **given) for section in MAIN}
+    return {section: replace(begin_run(section, profile=s.profile, **given), drawn=run.drawn) for section in MAIN}
 
 # %% ../../nbs/api/experiments/22_sections.ipynb #53ccdb3b
 def only_base(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from ..core.errors import UserError
+from ..core.errors import NotEnumerable
 from ..stats.factorial import slope_weights
 from .measurements import Measurements
 from .shared_operator import PLACEBO, PLAINLY, WARM_UPS, sharing_name, words_at
@@ -65,7 +65,7 @@ def exact_change(
 ) -> float:
     "Difference of the mean exact probability of a valid response, in points; a gap where there are no exact numbers."
     try: after, before = (np.exp(found.of(arm, "log_valid", domain=domain)).mean() for arm in pair)
-    except UserError: return np.nan  # right responses of this domain cannot be enumerated
+    except NotEnumerable: return np.nan
     return 100 * float(after - before)
 
 def carried_over(

@@ -37,8 +37,8 @@ ABSENT = ClaimEffect(*(np.nan,) * 5) # too few questions to measure on
 def _interval_test(before, after, threshold: float, seed: int) -> ClaimEffect:
     "Paired difference, t interval, sign-flip p against the threshold."
     found = paired_difference(before, after, seed=seed)
-    p = paired_difference(before + threshold, after, seed=seed).p_sign_flip
-    return ClaimEffect(found.value, found.low, found.high, p, found.se)
+    tested = paired_difference(before + threshold, after, seed=seed) if threshold else found
+    return ClaimEffect(found.value, found.low, found.high, tested.p_sign_flip, found.se)
 
 # %% ../../nbs/api/paper/06_judge.ipynb #26a842a6
 def _unmoved(questions: int, threshold: float) -> ClaimEffect:

@@ -18,7 +18,7 @@ import errno, os, platform, re, shlex, shutil, sys, textwrap, time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from math import isfinite
@@ -267,10 +267,11 @@ def side_by_side(
     from rlvd_nb.core.jobs import run_jobs
     from rlvd_nb.experiments.run import begin_run
     from rlvd_nb.experiments.sections import all_jobs, weight_of
-    sections = {}
+    sections, drawn = {}, {}  # most sections have the same questions
     for number, notebook in plan.notebooks.items():
         given = plan.parameters[number]
-        sections[number] = begin_run(number, **given), partial(section_page, notebook, given, folder)
+        run = replace(begin_run(number, **given), drawn=drawn)
+        sections[number] = run, partial(section_page, notebook, given, folder)
     jobs, needs = all_jobs(sections)
     told = lambda name, done: f"section {name} is in {done[0][0]}" if name in sections else ""
     weight = lambda name: weight_of(name, jobs[name], needs[name])

@@ -8,6 +8,7 @@ __all__ = ['PACKAGES', 'INTERVALS', 'versions', 'readable', 'PassingBars', 'pass
 
 # %% ../../nbs/api/paper/04_section.ipynb #cc5167be
 import io, os, platform
+from base64 import b64encode
 import importlib.metadata as metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,13 +179,13 @@ class Captioned:
             display(data, metadata=metadata, raw=True)
 
 def picture(
-    figure, # a matplotlib figure
+    figure,     # a matplotlib figure
+    path: Path, # its PNG
 ) -> tuple[dict, dict]:
     "A figure as a notebook shows it, half as wide as its pixels, and in words."
-    from IPython.core.pylabtools import print_figure
     words = in_words(figure)
     shown = {"alt": words, "width": round(figure.get_figwidth() * 110)}
-    return {"image/png": print_figure(figure, base64=True), "text/plain": words}, {"image/png": shown}
+    return {"image/png": b64encode(path.read_bytes()).decode(), "text/plain": words}, {"image/png": shown}
 
 def page_table(
     table: pd.DataFrame, # `readable`
@@ -242,7 +243,7 @@ class Section:
         with disk_errors(self.folder): self.folder.mkdir(parents=True, exist_ok=True)
         with disk_errors(self.folder / name): files = save_figure(figure, self.folder / name)
         self.write(name, caption, files)
-        return Captioned(self.label("Figure", name), caption, *picture(figure))
+        return Captioned(self.label("Figure", name), caption, *picture(figure, files[0]))
 
     def table(self, name: str, table: pd.DataFrame, caption: str) -> Captioned:
         "Save a table as CSV with its record; the table for reading with its caption, for the cell to show."

@@ -219,6 +219,11 @@ class World:
         self.starts = [*self.relations, *[WHOSE] * bool(self.marks)]
 
     @lru_cache(maxsize=None)
+    def leads(self, person: int) -> np.ndarray:
+        "Who leads to a person, by which relation: rows of (relation, person)."
+        return np.argwhere(self.facts.true == person)
+
+    @lru_cache(maxsize=None)
     def others(self, person: str) -> tuple[str, ...]:
         "Everybody else."
         return tuple(name for name in self.people if name != person)
@@ -627,7 +632,7 @@ def path_through(
     relation, person = fact
     place, before = int(rng.integers(depth)), []
     for _ in range(place):
-        leads = np.argwhere(world.facts.true == person)
+        leads = world.leads(person)
         if not len(leads): return None
         step, person = map(int, leads[rng.integers(len(leads))])
         before.insert(0, step)
