@@ -75,6 +75,11 @@ def _drawn_taus(
             drawn[name][i] = tau_of(sign[pick], again), partial_tau(sign[pick], again, signs[length][pick])
     return drawn
 
+def _middle(drawn: np.ndarray) -> list[float]:
+    "The middle 95 % of what could be computed of a statistic [replicates]; gaps where it never could."
+    known = drawn[np.isfinite(drawn)]
+    return np.quantile(known, [.025, .975]).tolist() if len(known) else [np.nan, np.nan]
+
 # %% ../../nbs/api/stats/05_ranking.ipynb #84a5bbad
 def tau_table(
     indicators: pd.DataFrame,  # a row a set, a column an indicator
@@ -95,7 +100,7 @@ def tau_table(
     for name, sign in signs.items():
         tau = tau_of(sign, truth)
         null = np.array([tau_of(sign, truth[np.ix_(order, order)]) for order in shuffled])
-        low, high = np.nanquantile(drawn[name], [.025, .975], axis=0) if np.isfinite(tau) else np.full((2, 2), np.nan)
+        low, high = np.transpose([_middle(each) for each in drawn[name].T])
         p = (1 + (np.abs(null) >= abs(tau) - 1e-12).sum()) / (replicates + 1) if np.isfinite(tau) else np.nan
         rows.append(
             dict(
