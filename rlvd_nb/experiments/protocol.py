@@ -58,11 +58,23 @@ class Ask:
     samples: int = 0      # responses a question; 0 takes the settings'
     along: bool = False   # of every snapshot of its training, in place of the finished model
     temperature: float = 0. # at which it answers; 0 takes the settings'
+    power: float = 0.     # of each response's probability, as `models.sharpened` has it; 0 for none
+    begin: str = ""       # the pattern that its responses are made to begin in; "" for any
 
     @property
     def name(self) -> str:
         "Of the responses in tables and figures."
-        return self.arm + SECOND * bool(self.draw) + f", temperature {self.temperature:g}" * bool(self.temperature)
+        how = f", temperature {self.temperature:g}" * bool(self.temperature) + f", power {self.power:g}" * bool(self.power)
+        return self.arm + SECOND * bool(self.draw) + how + f", begun with {self.begin}" * bool(self.begin)
+
+    @property
+    def sharpened(self) -> bool:
+        "Whether such responses are not sampled, and what they would be is computed."
+        return bool(self.power or self.begin)
+
+    def key(self) -> dict:
+        "What determines the responses; sharpening is named where there is some."
+        return {name: value for name, value in asdict(self).items() if value or name not in ("power", "begin")}
 
 # %% ../../nbs/api/experiments/04_protocol.ipynb #8fa0c28c
 @dataclass(frozen=True)
@@ -211,7 +223,8 @@ def asked_there(
 class Evidence(Replicate):
     "One replicate with its responses, drawn now as far as they are not in the store."
     def responses(self, ask: Ask) -> tuple[Responses, set[str]]:
-        "Responses as arrays, and the ids of questions that could not be graded."
+        "Responses as arrays, and the ids of questions that could not be graded; sharpened ones are refused."
+        if ask.sharpened: raise UserError(f"{ask.name!r} is not sampled; `measurements` computes what it would be")
         run, model = in_domain(self.run, ask.domain), self.model(ask.arm)
         return sample_responses(run, ask.arm, model, ask.split, ask.samples, ask.draw)
 
@@ -276,7 +289,7 @@ def protocol_key(
     run = experiment.run
     settings = {name: value for name, value in vars(run.settings).items() if name not in ("workers", "seeds")}
     return dict(
-        experiment=experiment.name, arms=list(experiment.arms), asks=[asdict(ask) for ask in experiment.asks],
+        experiment=experiment.name, arms=list(experiment.arms), asks=[ask.key() for ask in experiment.asks],
         settings=settings, replicates=count, engine=run.engine, task=run.task.source(), code=1,
     )
 

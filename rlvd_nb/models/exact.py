@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LANES', 'LIKELY', 'ROWS', 'TOGETHER', 'FLOOR', 'DOUBT', 'token_texts', 'Words', 'places_after', 'Places', 'Tree',
            'in_lanes', 'forward', 'rotated', 'attend', 'Lanes', 'lanes_of', 'prefilled', 'Mass', 'next_logprobs',
-           'Explorer', 'joined', 'explore', 'planted', 'Floors', 'exact_mass', 'exact']
+           'Explorer', 'joined', 'explore', 'planted', 'Floors', 'exact_mass', 'logs_of', 'exact']
 
 # %% ../../nbs/api/models/09_exact.ipynb #f40c1fa6
 from collections import defaultdict
@@ -303,7 +303,6 @@ class Mass:
     def count(self, question: np.ndarray, kind: np.ndarray, logp: np.ndarray) -> None:
         "Add responses by what they are: 2 valid, 1 bare, 0 nothing."
         for name, which in (("bare", kind == 1), ("valid", kind == 2)): self.add(name, question[which], logp[which])
-
 def next_logprobs(
     logits,                 # [rows, vocabulary]
     params: SamplingParams, # temperature and truncation
@@ -325,10 +324,21 @@ class Explorer:
         params: SamplingParams, # temperature, truncation, room
         floors,                 # below which a prefix is not followed: arrays `floor` and `doubt`, one a question
         size: int,              # prefixes a batch may hold
+        power: float = 1.,      # of each response's probability, which is what is added up
+        opening: Sequence = (), # the tokens that may stand at each of the first places of a response
     ):
         self.network, self.lanes, self.params = network, lanes_of(network), params
-        self.places, self.ends = places, list(ends)
-        self.floor, self.doubt, self.size = np.log(floors.floor), np.log(floors.doubt), size
+        self.places, self.ends, self.size, self.power, self.opening = places, list(ends), size, power, opening
+        self.floor, self.doubt, self.likely = (power * np.log(each) for each in (floors.floor, floors.doubt, LIKELY))
+
+    def next(self, logits, said: int) -> np.ndarray:
+        "Log-probability, times the power, of each token that follows so many [rows, vocabulary]."
+        import torch
+        if said < len(self.opening):
+            may = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+            may[list(self.opening[said])] = True
+            logits = logits.masked_fill(~may, -torch.inf)
+        return self.power * next_logprobs(logits, self.params).numpy(force=True)
 
     def judge(self, tree: Tree, which: np.ndarray, logp: np.ndarray, mass: Mass):
         "Count the children that end; what can follow the others: child, token, log-probability, place."
@@ -337,7 +347,7 @@ class Explorer:
         mass.nodes += np.bincount(question, minlength=len(mass.nodes))
         mass.count(question, kind, so_far + np.logaddexp.reduce(logp[:, self.ends], 1))
         last = tree.said + 1 == self.params.max_tokens
-        doubt = -np.inf if last else np.minimum(self.doubt[question] - so_far, np.log(LIKELY))
+        doubt = -np.inf if last else np.minimum(self.doubt[question] - so_far, self.likely)
         *many, rest = self.places.follow_many(here, logp, np.broadcast_to(doubt, so_far.shape))
         child, token, place = (np.concatenate(each) for each in zip(self.places.follow(here), many))
         longer = so_far[child] + logp[child, token]
@@ -356,7 +366,7 @@ class Explorer:
         at = torch.from_numpy(rows).to(self.network.device)
         before = [[each[at] for each in layer] for layer in tree.cache]
         logits, after = self.lanes(tree.token[grid], tree.pads[rows], before)
-        logp = next_logprobs(logits.flatten(0, 1), self.params).numpy(force=True)
+        logp = self.next(logits.flatten(0, 1), tree.said)
         child, token, longer, place = self.judge(tree, which, logp, mass)
         if not len(child): return None
         order = np.argsort(child, kind="stable")
@@ -426,11 +436,12 @@ class Floors:
     floor: np.ndarray # any prefix
     doubt: np.ndarray # one whose last word is one of many that would do as well
 
-    def lowered(self, mass: Mass, share: float, least: float, budget: int) -> "Floors":
+    def lowered(self, mass: Mass, share: float, least: float, budget: int, power: float = 1.) -> "Floors":
         "What to try next; the same where enough was found, or where finding more would cost too much."
-        floor = np.minimum(self.floor, np.maximum(1e-4 * mass.valid, 1e-3 * least))
-        goal, left = np.maximum(share * mass.valid, least), np.maximum(mass.left, 1e-300)
-        doubt = self.doubt * np.maximum(np.minimum(goal / left, 1) ** 1.2, np.minimum(mass.nodes / budget, 1) ** 2.5)
+        floor = np.minimum(self.floor, np.maximum(1e-4 * mass.valid ** (1 / power), 1e-3 * least))
+        goal, left = np.maximum(share * mass.valid, least ** power), np.maximum(mass.left, 1e-300)
+        more, spent = np.minimum(goal / left, 1) ** (1.2 / power), np.minimum(mass.nodes / budget, 1) ** 2.5
+        doubt = self.doubt * np.maximum(more, spent)
         return Floors(floor, np.where(doubt < self.doubt / 1.5, doubt, self.doubt)) # prefixes grow as doubt ** -.4
 
 # %% ../../nbs/api/models/09_exact.ipynb #7d216975
@@ -445,6 +456,8 @@ def exact_mass(
     least: float = 1e-9,           # or this probability
     budget: int = 400,             # prefixes a question may cost, about; more of them lower what is left out
     size: int = 1024,              # prefixes a batch may hold
+    power: float = 1.,             # of each response's probability, which is what is added up; not less than 1
+    opening: Sequence[Sequence[int]] = (), # the tokens that may stand at each of the first places of a response
 ) -> Mass:
     "Probabilities of a valid response, of the bare right answer and of what was left out; see `exact`."
     words, ends = Words(tokenizer), end_tokens(network.generation_config, tokenizer)
@@ -455,17 +468,26 @@ def exact_mass(
     todo = np.arange(n)
     for _ in range(4):
         for total in (mass.valid, mass.bare, mass.left, mass.nodes): total[todo] = 0
-        explorer = Explorer(network, places, silent, params, floors, size)
+        explorer = Explorer(network, places, silent, params, floors, size, power, opening)
         for some in np.split(todo, range(TOGETHER, len(todo), TOGETHER)):
             at = [places.at(i, places.grammars[i].start, True) for i in some.tolist()]
             explore(explorer, planted([ids[prompts[i]] for i in some], at), mass)
-        lower = floors.lowered(mass, share, least, budget)
+        lower = floors.lowered(mass, share, least, budget, power)
         todo, floors = np.flatnonzero((lower.floor < floors.floor) | (lower.doubt < floors.doubt)), lower
         if not len(todo): break
     for total in (mass.valid, mass.bare, mass.left): np.minimum(total, 1, out=total)  # rounding
     return mass
 
 # %% ../../nbs/api/models/09_exact.ipynb #5da7c6df
+def logs_of(
+    questions: Sequence[Question], # asked
+    mass: Mass,                    # of their responses
+) -> pd.DataFrame:
+    "A row a question: natural logarithms of what is `valid`, `right` and `left_out`, as `exact` has them."
+    with np.errstate(divide="ignore"):
+        logs = {"valid": np.log(mass.valid), "right": np.log(mass.valid + mass.bare), "left_out": np.log(mass.left)}
+    return pd.DataFrame(dict(question_id=[q.id for q in questions], **logs))
+
 def exact(
     model: Model,                  # who is asked
     task: Task,                    # that can tell every right response
@@ -486,7 +508,4 @@ def exact(
     grammar_of(task, questions[0])
     params = SamplingParams(temperature, top_k, top_p, max_tokens or task.max_tokens)
     prompts = model.render([q.prompt for q in questions], template)
-    mass = exact_mass(*model.load(exact=True), task, questions, prompts, params, **options)
-    with np.errstate(divide="ignore"):
-        logs = {"valid": np.log(mass.valid), "right": np.log(mass.valid + mass.bare), "left_out": np.log(mass.left)}
-    return pd.DataFrame(dict(question_id=[q.id for q in questions], **logs))
+    return logs_of(questions, exact_mass(*model.load(exact=True), task, questions, prompts, params, **options))

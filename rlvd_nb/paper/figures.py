@@ -507,12 +507,15 @@ def frontier_paths(
     panels: dict[str, pd.DataFrame], # by what is along y: a row an arm and step, with arm, step and the columns of ENDS
     xlabel: str,                     # what is along x, with its unit
 ):
-    "Accuracy against capability along trainings, a panel a measure of capability; the arm `base` has one row."
+    "Accuracy against capability along paths from `base`, which has one row, a panel a measure of capability."
     panels = {name: _rows(table, *ENDS, "arm", "step") for name, table in panels.items()}
     if not any(len(table) for table in panels.values()): return nothing_to_draw("no arm was trained")
     figure, axes = plt.subplots(1, len(panels), figsize=(WIDE, 2.9), sharex=True, layout="constrained", squeeze=False)
     names = list(dict.fromkeys(name for table in panels.values() for name in table["arm"] if name != "base"))
-    styles = dict(zip(names, (dict(color=shade, marker=marker) for shade, marker in zip(shades(len(names)), "os^Dvp"))))
+    others = [name for name in names if name not in LOOKS]
+    styles = {name: {part: look(name)[part] for part in ("color", "marker")} for name in names if name in LOOKS}
+    styles |= {name: dict(color=shade, marker=marker)
+               for name, shade, marker in zip(others, shades(len(others)), "os^Dvp")}
     for axis, (measure, table) in zip(axes[0], panels.items()):
         base = table[table["arm"] == "base"].iloc[0]
         axis.axhline(base.y, color=INK, linewidth=.6, zorder=1)

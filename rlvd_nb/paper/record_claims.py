@@ -6,7 +6,7 @@
 __all__ = ['TEACHER_RATE', 'REASONING', 'KNOWLEDGE', 'WITHIN', 'CAPABILITY', 'ALL', 'RLVR_CLAIMS', 'RESPONSE_CLAIMS',
            'DISTILLATION_CLAIMS', 'CONTROL_CLAIMS', 'MENDING', 'MENDING_CLAIMS', 'RECORD_CLAIMS', 'capabilities',
            'chances', 'accuracies', 'unreached', 'between', 'over_worlds', 'record_ledger', 'say_turned',
-           'say_reflection', 'say_frontier']
+           'say_reflection', 'say_frontier', 'say_sharpening']
 
 # %% ../../nbs/api/paper/13_record_claims.ipynb #e1422065
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ from ..responses.evaluation import RISE
 from ..experiments.capability import question_groups
 from ..experiments.measurements import Measurements
 from ..experiments.record import POOLED, RLVR, UNSOLVED, student_name
+from ..experiments.sharpening import DECIDING, falls_short
 from .claims import DIRECTION, MATTERS, TENTH
 from .judge import Claim, ledger
 from .sentences import minus
@@ -239,3 +240,20 @@ def say_frontier(
         ends = "and that is its last" if best.step == last.step else f"at step {last.step} it has moved by {_at(last)}"
         said.append(f"{arm}: {words} is highest at step {best.step}, {_at(best)} points from the base model; {ends}.")
     return said
+
+# %% ../../nbs/api/paper/13_record_claims.ipynb #7b1a2324
+def say_sharpening(
+    table: pd.DataFrame, # as `experiments.sharpening.against_trained` gives it
+    trained: str,        # the trained model in it
+) -> list[str]:
+    "How many ways to sharpen the base model fall short of a trained one, and which come nearest to it."
+    short, words = falls_short(table), dict(zip(DECIDING, ("accuracy", "pass@256 of hard questions")))
+    less = table[["arm", "measure"]].assign(**{end: table[f"less_{end}"] for end in ("value", "low", "high")})
+    by, said = less.set_index(["measure", "arm"]), []
+    for measure, other in (DECIDING, DECIDING[::-1]):
+        best = by.loc[measure].loc[short.index, "value"].idxmax()
+        here, there = _at(by.loc[(measure, best)]), _at(by.loc[(other, best)])
+        said.append(f"*{best}* comes nearest in {words[measure]}, {here} points from {trained}; in {words[other]} it is"
+                    f" {there} points from it.")
+    return [f"{short.sum()} of {len(short)} ways to sharpen the base model fall short of {trained}, in"
+            f" {' or in '.join(words.values())}.", *said]

@@ -747,6 +747,15 @@ class Kinship:
         "Every right response to a question."
         return chain_grammar(self.world, question)
 
+    @property
+    def openings(self) -> dict[str, tuple[frozenset[str], ...]]:
+        "The words that may stand first, second, ... in a response of each of PATTERNS; \"\" is its end."
+        people, relations = frozenset(self.world.people), frozenset(self.world.relations)
+        chains = dict(skip=(relations, relations), step=(relations, people, relations | {""}),
+                      verify=(relations, people, frozenset([CHECK])))
+        mark = (frozenset([THINK]),) * self.world.config.mark
+        return dict(direct=(people, frozenset([""]))) | {name: mark + words for name, words in chains.items()}
+
     def source(self) -> dict:
         "The configuration, which determines everything."
         return dict(task=self.name, world=self.world.config.model_dump(mode="json"))

@@ -1,21 +1,20 @@
 "Exact probabilities against every token sequence there is, against counts of samples, and against plain scoring."
 import numpy as np, pytest, torch
+from by_force import FEW, by_force, every_response, is_bare, pair, untrained
 from scipy import stats
 
 from rlvd_nb.core.errors import NotEnumerable, UserError
-from rlvd_nb.tasks.base import RIGHT
 from rlvd_nb.tasks.kinship import make_question, plain_chains, task as kinship
 from rlvd_nb.models import exact as exact_module
 from rlvd_nb.models.checkpoints import Model
-from rlvd_nb.models.exact import Lanes, exact, exact_mass, forward, lanes_of, next_logprobs
-from rlvd_nb.models.prompts import completion_rows, prompt_ids
+from rlvd_nb.models.exact import Lanes, exact, exact_mass, forward, lanes_of
+from rlvd_nb.models.prompts import completion_rows
 from rlvd_nb.models.sampling import Request, SamplingParams
 from rlvd_nb.models.scoring import batch_logprobs
 from rlvd_nb.models.transformers_sampler import TransformersSampler
-from rlvd_nb.models.word_models import LabModelConfig, new_model, word_tokenizer
+from rlvd_nb.models.word_models import LabModelConfig
 from rlvd_nb.training.pretraining import PretrainConfig, pretrain
 
-FEW = dict(entities=8, relations=2, question_depths=(2,))
 WORLD = dict(
     entities=40, relations=5, question_depths=(2, 3, 3, 3, 3), text_depths=(.5, .3, .2), train_questions=8,
     test_questions=200,
@@ -30,49 +29,6 @@ def taught(tiny_store):
         patch.setenv("RLVD_OUT", str(tiny_store))
         size = LabModelConfig(width=48, layers=2, heads=4, hidden=96)
         return world, pretrain("base", world, size, PretrainConfig(steps=500, texts=8000, rows=16, learning_rate=1e-2))
-
-
-def pair(task):
-    "Two questions of a world that has too few to draw some: with two relations, and with one twice."
-    return [make_question(task.world, path, start, "test") for path, start in (((0, 1), 3), ((1, 1), 5))]
-
-
-def untrained(task, seed=0, scale=1.):
-    "A model with random weights; a larger scale makes it surer of what it says."
-    tokenizer = word_tokenizer(task.vocabulary, task.starts)
-    network = new_model(LabModelConfig(width=16, layers=2, heads=2, hidden=16), tokenizer, seed).eval()
-    with torch.no_grad(): network.model.norm.weight *= scale
-    return network, tokenizer
-
-
-def every_response(network, tokenizer, prompt, params):
-    "(tokens, probability) of every response with any, one network call a length."
-    (front,), mass, end = prompt_ids(tokenizer, [prompt]), np.ones(1), tokenizer.eos_token_id
-    said = np.zeros((1, 0), int)
-    for _ in range(params.max_tokens):
-        whole = torch.tensor(np.column_stack([np.tile(front, (len(said), 1)), said]))
-        with torch.inference_mode(): logits = torch.cat([network(part).logits[:, -1] for part in whole.split(8192)])
-        probability = mass[:, None] * next_logprobs(logits, params).double().exp().numpy()
-        yield from zip(said.tolist(), probability[:, end])
-        probability[:, end] = 0
-        row, token = probability.nonzero()
-        said, mass = np.column_stack([said[row], token]), probability[row, token]
-        if not len(said): return
-    yield from zip(said.tolist(), mass)
-
-
-def is_bare(grade): return grade.verdict == RIGHT and not grade.chain and grade.fault is None
-
-
-def by_force(network, tokenizer, task, question, params):
-    "Probability of a valid response and of the bare right answer, by grading everything."
-    tokens, mass = zip(*every_response(network, tokenizer, question.prompt, params))
-    texts = tokenizer.batch_decode(list(tokens), skip_special_tokens=True)
-    grades = {text: task.grade(question, text) for text in set(texts)}
-    valid = sum(p for text, p in zip(texts, mass) if grades[text].chain)
-    bare = sum(p for text, p in zip(texts, mass) if is_bare(grades[text]))
-    assert sum(mass) == pytest.approx(1, abs=1e-5)
-    return valid, bare
 
 
 def ask(network, tokenizer, task, questions, params, **options):
