@@ -12,6 +12,7 @@ import pandas as pd
 from ..core.errors import UserError
 from ..stats.comparison import holm
 from ..stats.exact import exact_pass_at_k
+from ..models.sharpened import MOST
 from .run import Run
 from .protocol import Arm, Ask, Experiment, make_base
 from .capability import over_replicates, question_groups
@@ -23,7 +24,8 @@ def sharpening(
 ) -> Experiment:
     "The base model as it is, under each of the powers, and made to begin in each pattern of its text."
     powers, begins = run.settings.powers, getattr(run.task, "openings", ())
-    if not powers or min(powers) <= 1: raise UserError(f"powers must be numbers above 1, not {powers}")
+    if not powers or not all(1 < power <= MOST for power in powers):
+        raise UserError(f"powers must be numbers above 1 and at most {MOST}, not {powers}")
     ways = [Ask("base"), *(Ask("base", power=power) for power in powers), *(Ask("base", begin=each) for each in begins)]
     return Experiment("sharpening", run, {"base": Arm(make_base, start="")}, tuple(ways))
 

@@ -58,7 +58,9 @@ def raised(
     params = SamplingParams(max_tokens=max_tokens or task.max_tokens)
     prompts = model.render([q.prompt for q in questions], template)
     found = exact_mass(*model.load(exact=True), task, questions, prompts, params, power=power, **options)
-    return logs_of(questions, Mass(*(each / whole for each in (found.valid, found.bare, found.left)), found.nodes))
+    # the sum of all is an estimate, and may be a little less than that of the right ones
+    shares = np.minimum(np.array([found.valid, found.bare, found.left]) / np.maximum(whole, found.valid + found.bare), 1)
+    return logs_of(questions, Mass(*shares, found.nodes))
 
 # %% ../../nbs/api/models/11_sharpened.ipynb #af5e812c
 def opening_tokens(
