@@ -6,6 +6,7 @@ import pandas as pd
 
 from rlvd_nb.core.profiles import settings
 from rlvd_nb.experiments.frontier import rate_name
+from rlvd_nb.experiments.sharpening import falls_short
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "figures"
@@ -154,13 +155,27 @@ def one_thing_changed() -> str:
     } for name in dict.fromkeys(moved.index.get_level_values("changed"))])
 
 
+def sharpening() -> str:
+    "RLVR beside the base model sharpened without training, computed."
+    found = read("record_sharpening")
+    cell, ways = found.set_index(["arm", "measure"]), dict.fromkeys(found["arm"])
+    less = lambda row: points(*(100 * row[f"less_{end}"] for end in ("value", "low", "high")))
+    def told(arm: str, measure: str) -> str:
+        row = cell.loc[(arm, measure)]
+        beside = f"; less RLVR {less(row)}, p {p_value(row['p_holm'])}" if row["p_holm"] == row["p_holm"] else ""
+        return f"{100 * row['value']:.1f}{beside}"
+    shown = {"accuracy": "accuracy", "hard: pass@256": "pass@256, hard", "pass@256": "pass@256, answerable"}
+    return table([{f"{found['replicates'].max()} worlds, %": arm} | {
+        said: told(arm, measure) for measure, said in shown.items()} for arm in ways])
+
+
 def sharing_ledger() -> str:
     "Paper B's claims where domains share the operator's words and where they do not, with their verdicts."
     return ledger("operator_claims")
 
 
 RESULTS = [
-    ("The record: exact capability over worlds (section 11)", record_arms, record_ledger, one_thing_changed),
+    ("The record: exact capability over worlds (section 11)", record_arms, record_ledger, sharpening, one_thing_changed),
     ("What a warm-up carries over, by how much domains share (section 13)", sharing_ledger),
     ("RLVR (section 03)", rlvr, computed, hardest),
     ("Ways of training, one base model (section 05)", arms),
@@ -217,7 +232,15 @@ def findings() -> str:
     last = along[along["step"] == along["step"].max()].set_index(["arm", "measure"])
     arms = list(dict.fromkeys(last.index.get_level_values("arm")))
     by = lambda arm, measure, table=moved: change(table.loc[(arm, measure)], 100, "value")
-    cool = next(arm for arm, _ in moved.index if arm.startswith("base, temperature"))
+    sharp = read("record_sharpening")
+    decided, short = sharp[sharp["p_holm"].notna()], falls_short(sharp)
+    mere = "It is not mere sharpening" if short.all() else "Sharpening alone may do as well"
+    less = {measure: rows.set_index("arm") for measure, rows in decided.groupby("measure")}
+    nearest = {measure: rows["less_value"].idxmax() for measure, rows in less.items()}
+    from_rlvr = lambda arm, measure: points(*(100 * less[measure].loc[arm, f"less_{end}"] for end in ("value", "low", "high")))
+    near = lambda measure: (f"{nearest[measure].removeprefix('base, ')}, {from_rlvr(nearest[measure], 'accuracy')} points"
+                            f" of accuracy and {from_rlvr(nearest[measure], 'hard: pass@256')} of pass@256 of hard questions"
+                            " away from RLVR")
     primary, spoken = claims.loc["A.0"], read("record_reflection").set_index(["changed", "measure"])
     habit = lambda changed: spoken.loc[(changed, "RLVR less base, longer paths")]
     words = lambda row: f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]".replace("-", "−")
@@ -233,9 +256,10 @@ def findings() -> str:
             " valid response less than once in 256 tries, pass@256 moves by"
             f" {by('RLVR', 'hard: pass@256')}, on the other answerable ones by"
             f" {by('RLVR', 'answerable, not hard: pass@256')}. What is gained on hard questions may hang on how this"
-            " world was built ([section 11](nbs/11_record.ipynb)). Mere sharpening, the"
-            f" {cool.replace(', ', ' at ')}, moves accuracy by"
-            f" {by(cool, 'accuracy')} and pass@256 by {by(cool, 'pass@256')}."
+            f" world was built ([section 11](nbs/11_record.ipynb)). {mere}: of"
+            f" {len(short)} ways to sharpen the base model without training {short.sum()} fall short of"
+            f" RLVR. Nearest in accuracy is {near('accuracy')}; nearest on hard questions,"
+            f" {near('hard: pass@256')}."
         ),
         (
             f"**The learning rate matters.** After {along['step'].max()} steps, by learning rate, accuracy and"

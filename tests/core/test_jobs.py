@@ -1,7 +1,7 @@
 """Jobs that wait for one another, side by side: order, parts, errors, workers that die."""
-import os, signal, time
+import os, signal, subprocess, sys, time
 
-import pytest
+import psutil, pytest
 
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.core.jobs import counting_jobs, parts_at, run_jobs
@@ -44,6 +44,31 @@ def test_an_error_of_a_job_is_the_error(place):
 def test_a_worker_that_is_killed_is_no_result():
     with pytest.raises(Exception) as caught: run_jobs(work, {"a": 1, "b": "die", "c": 3}, {"c": {"b"}}, TWO, "jobs")
     assert not isinstance(caught.value, UserError)
+
+
+ASLEEP = """
+import sys, time
+from pathlib import Path
+from rlvd_nb.core.jobs import run_jobs
+from rlvd_nb.core.workers import Place
+def sleep(name):
+    Path(__file__).with_name(name).touch()
+    time.sleep(600)
+if __name__ == "__main__": run_jobs(sleep, {"a": "a", "b": "b"}, {}, Place("processes", 2), "jobs")
+"""
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_whoever_started_them_however_that_ends(how, tmp_path):
+    "In the middle of a job of ten minutes."
+    (tmp_path / "asleep.py").write_text(ASLEEP)
+    starter = psutil.Process(subprocess.Popen([sys.executable, tmp_path / "asleep.py"]).pid)
+    until = time.monotonic() + 60
+    while not all((tmp_path / name).exists() for name in "ab") and time.monotonic() < until: time.sleep(.1)
+    workers = [each for each in starter.children() if "spawn_main" in " ".join(each.cmdline())]
+    assert len(workers) == 2
+    starter.send_signal(how)
+    starter.wait(10)
+    assert not psutil.wait_procs(workers, timeout=10)[1]
 
 
 @pytest.mark.parametrize("place", [HERE, Place("processes", 1)])
