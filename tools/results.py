@@ -162,8 +162,8 @@ def sharpening() -> str:
     less = lambda row: points(*(100 * row[f"less_{end}"] for end in ("value", "low", "high")))
     def told(arm: str, measure: str) -> str:
         row = cell.loc[(arm, measure)]
-        beside = f"; less RLVR {less(row)}, p {p_value(row['p_holm'])}" if row["p_holm"] == row["p_holm"] else ""
-        return f"{100 * row['value']:.1f}{beside}"
+        if row["p_holm"] != row["p_holm"]: return f"{100 * row['value']:.1f}"
+        return f"{100 * row['value']:.1f}; less RLVR {less(row)}, p {p_value(row['p_holm'])}"
     shown = {"accuracy": "accuracy", "hard: pass@256": "pass@256, hard", "pass@256": "pass@256, answerable"}
     return table([{f"{found['replicates'].max()} worlds, %": arm} | {
         said: told(arm, measure) for measure, said in shown.items()} for arm in ways])
@@ -235,12 +235,13 @@ def findings() -> str:
     sharp = read("record_sharpening")
     decided, short = sharp[sharp["p_holm"].notna()], falls_short(sharp)
     mere = "It is not mere sharpening" if short.all() else "Sharpening alone may do as well"
-    less = {measure: rows.set_index("arm") for measure, rows in decided.groupby("measure")}
-    nearest = {measure: rows["less_value"].idxmax() for measure, rows in less.items()}
-    from_rlvr = lambda arm, measure: points(*(100 * less[measure].loc[arm, f"less_{end}"] for end in ("value", "low", "high")))
-    near = lambda measure: (f"{nearest[measure].removeprefix('base, ')}, {from_rlvr(nearest[measure], 'accuracy')} points"
-                            f" of accuracy and {from_rlvr(nearest[measure], 'hard: pass@256')} of pass@256 of hard questions"
-                            " away from RLVR")
+    less = decided.set_index(["measure", "arm"])
+    def near(measure: str) -> str:
+        "What comes nearest to RLVR in a measure, and how near in both."
+        way = less.loc[measure, "less_value"].idxmax()
+        far, hard = (points(*(100 * less.loc[(each, way), f"less_{end}"] for end in ("value", "low", "high")))
+                     for each in ("accuracy", "hard: pass@256"))
+        return f"*{way.removeprefix('base, ')}*, {far} points of accuracy and {hard} of pass@256 of hard questions from it"
     primary, spoken = claims.loc["A.0"], read("record_reflection").set_index(["changed", "measure"])
     habit = lambda changed: spoken.loc[(changed, "RLVR less base, longer paths")]
     words = lambda row: f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]".replace("-", "−")
@@ -258,8 +259,7 @@ def findings() -> str:
             f" {by('RLVR', 'answerable, not hard: pass@256')}. What is gained on hard questions may hang on how this"
             f" world was built ([section 11](nbs/11_record.ipynb)). {mere}: of"
             f" {len(short)} ways to sharpen the base model without training {short.sum()} fall short of"
-            f" RLVR. Nearest in accuracy is {near('accuracy')}; nearest on hard questions,"
-            f" {near('hard: pass@256')}."
+            f" RLVR. Nearest in accuracy is {near('accuracy')}; on hard questions {near('hard: pass@256')}."
         ),
         (
             f"**The learning rate matters.** After {along['step'].max()} steps, by learning rate, accuracy and"

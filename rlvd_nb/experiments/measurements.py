@@ -225,7 +225,7 @@ def measure_model(
 SUMMED = 512 # samples a question, from which the sum over all responses of a power is taken
 
 def measure_sharpened(
-    run: Run,     # its task; temperature 1, nothing cut away
+    run: Run,     # its task and temperature; nothing cut away
     name: str,    # of the model in the report
     model: Model, # who is asked the test questions
     ask: Ask,     # with a power or a beginning
@@ -233,10 +233,10 @@ def measure_sharpened(
     "The measures of EXACT and SAMPLED [1, N] as far as they are computed."
     from rlvd_nb.models.sharpened import begun, raised  # torch is loaded when something must be computed
     s, questions = run.settings, run.questions("test")
-    if (s.temperature, s.top_k, s.top_p) != (1, 0, 1):
-        raise UserError(f"{name}: sharpened responses have temperature 1 and nothing cut away")
+    if (s.top_k, s.top_p) != (0, 1) or ask.power and s.temperature != 1:
+        raise UserError(f"{name}: sharpened responses have nothing cut away, and to a power temperature 1")
     how = EFFORT | dict(template=s.template, max_tokens=s.max_tokens)
-    if ask.begin: found = begun(model, run.task, questions, ask.begin, **how)
+    if ask.begin: found = begun(model, run.task, questions, ask.begin, s.temperature, **how)
     else:
         rows = sample_rows(run.vary(samples=SUMMED), name, model, "test")
         found = raised(model, run.task, questions, ask.power, rows, **how)

@@ -64,8 +64,9 @@ class Ask:
     @property
     def name(self) -> str:
         "Of the responses in tables and figures."
-        how = f", temperature {self.temperature:g}" * bool(self.temperature) + f", power {self.power:g}" * bool(self.power)
-        return self.arm + SECOND * bool(self.draw) + how + f", begun with {self.begin}" * bool(self.begin)
+        how = dict(temperature=self.temperature, power=self.power)
+        said = "".join(f", {name} {value:g}" for name, value in how.items() if value)
+        return self.arm + SECOND * bool(self.draw) + said + f", begun with {self.begin}" * bool(self.begin)
 
     @property
     def sharpened(self) -> bool:

@@ -27,7 +27,7 @@ from .pretrained import SMOLLM2, SMOLLM2_GSM8K, pretrained
 from .protocol import RLVR, Arm, Ask, Evidence, Experiment, make_base, make_rlvr
 from .self_distillation import learn_from
 from .shared_operator import shared_operator
-from .sharpening import sharpening
+from .sharpening import sharpening, sharpening_both
 from .teaching import LESSONS, learn_from_teacher, make_teacher
 
 # %% ../../nbs/api/experiments/21_record.ipynb #7b893159
@@ -105,7 +105,8 @@ class Recorded(NamedTuple):
 
 RECORDED = {"frontier": Recorded("03", frontier), "record": Recorded("05", record)}
 RECORDED |= {name: Recorded("05", partial(with_change, name=name)) for name in CHANGES}
-RECORDED |= {"sharpening": Recorded("sharpening", sharpening), "operator": Recorded("operator", shared_operator)}
+RECORDED |= {"sharpening": Recorded("sharpening", sharpening), "sharpening-both": Recorded("05", sharpening_both)}
+RECORDED |= {"operator": Recorded("operator", shared_operator)}
 RECORDED |= {name: Recorded("04", partial(pretrained, name=name), name) for name in (SMOLLM2, SMOLLM2_GSM8K)}
 
 def check_recorded(

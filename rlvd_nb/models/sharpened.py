@@ -59,7 +59,8 @@ def raised(
     prompts = model.render([q.prompt for q in questions], template)
     found = exact_mass(*model.load(exact=True), task, questions, prompts, params, power=power, **options)
     # the sum of all is an estimate, and may be a little less than that of the right ones
-    shares = np.minimum(np.array([found.valid, found.bare, found.left]) / np.maximum(whole, found.valid + found.bare), 1)
+    whole = np.maximum(whole, found.valid + found.bare)
+    shares = (np.minimum(each / whole, 1) for each in (found.valid, found.bare, found.left))
     return logs_of(questions, Mass(*shares, found.nodes))
 
 # %% ../../nbs/api/models/11_sharpened.ipynb #af5e812c
@@ -83,6 +84,7 @@ def begun(
     task: Task,                    # that can tell every right response, and has patterns
     questions: Sequence[Question], # its own
     begin: str,                    # the pattern that a response is made to begin in
+    temperature: float = 1.,       # at which it is said
     template: str = "question",    # what the model reads around a question
     max_tokens: int = 0,           # room for a response, its end included; 0 takes the task's
     **options,                     # of `exact_mass`: how much may be left out
@@ -94,6 +96,7 @@ def begun(
     if not len(questions): raise UserError("no questions to compute exact numbers for")
     grammar_of(task, questions[0])
     network, tokenizer = model.load(exact=True)
-    params, opening = SamplingParams(max_tokens=max_tokens or task.max_tokens), opening_tokens(tokenizer, task, begin)
+    params = SamplingParams(temperature, max_tokens=max_tokens or task.max_tokens)
+    options |= dict(params=params, opening=opening_tokens(tokenizer, task, begin))
     prompts = model.render([q.prompt for q in questions], template)
-    return logs_of(questions, exact_mass(network, tokenizer, task, questions, prompts, params, opening=opening, **options))
+    return logs_of(questions, exact_mass(network, tokenizer, task, questions, prompts, **options))

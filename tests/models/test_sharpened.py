@@ -47,22 +47,25 @@ def test_sums_of_powers_are_those_over_all_token_sequences(few, power):
 def test_to_a_power_it_is_the_share_of_all_token_sequences(few, power):
     task, model, questions, rows = few
     network, tokenizer = model.load("cpu")
-    found, sums = np.exp(raised(model, task, questions, power, rows, **ALL).set_index("question_id")), power_sums(rows, power)
+    found = np.exp(raised(model, task, questions, power, rows, **ALL).set_index("question_id"))
+    errors = power_sums(rows, power).eval("error / total")
     for question in questions:
-        row, error = found.loc[question.id], 4 * sums.loc[question.id, "error"] / sums.loc[question.id, "total"] + 1e-3
+        row, error = found.loc[question.id], 4 * errors[question.id] + 1e-3
         valid, bare = by_force(network, tokenizer, task, question, SamplingParams(max_tokens=4), power)
         assert row["valid"] == pytest.approx(valid, rel=error, abs=row["left_out"] + 1e-12)
         assert row["right"] - row["valid"] == pytest.approx(bare, rel=error, abs=1e-9)
 
 
+@pytest.mark.parametrize("temperature", [1, .6])
 @pytest.mark.parametrize("begin", PATTERNS)
-def test_a_forced_beginning_is_the_sum_over_all_token_sequences_that_begin_so(few, begin):
+def test_a_forced_beginning_is_the_sum_over_all_token_sequences_that_begin_so(few, begin, temperature):
     task, model, questions, _ = few
     network, tokenizer = model.load("cpu")
-    found, opening = np.exp(begun(model, task, questions, begin, **ALL).set_index("question_id")), opening_tokens(tokenizer, task, begin)
+    opening, params = opening_tokens(tokenizer, task, begin), SamplingParams(temperature, max_tokens=4)
+    found = np.exp(begun(model, task, questions, begin, temperature, **ALL).set_index("question_id"))
     for question in questions:
         row = found.loc[question.id]
-        valid, bare = by_force(network, tokenizer, task, question, SamplingParams(max_tokens=4), opening=opening)
+        valid, bare = by_force(network, tokenizer, task, question, params, opening=opening)
         assert row["valid"] == pytest.approx(valid, rel=1e-3, abs=row["left_out"] + 1e-12)
         assert row["right"] - row["valid"] == pytest.approx(bare, rel=1e-3, abs=1e-9)
     if begin == "direct": assert not found["valid"].any() and found["right"].all()
@@ -74,8 +77,8 @@ def test_what_the_task_writes_begins_as_its_pattern_says(mark):
     for question in task.questions("test"):
         for pattern in PATTERNS:
             words = [*task.worked(question, 0, pattern).split(), ""]
-            fits = {name: all(word in may for word, may in zip(words, opening)) for name, opening in task.openings.items()}
-            assert [name for name, fit in fits.items() if fit] == [pattern], words
+            fits = lambda opening: all(word in may for word, may in zip(words, opening))
+            assert [name for name, opening in task.openings.items() if fits(opening)] == [pattern], words
 
 
 def test_what_was_left_out_bounds_what_is_missing(few):
@@ -118,7 +121,8 @@ def test_agrees_with_weighing_samples(taught):
 def test_a_power_of_one_is_what_exact_computes_and_a_high_one_nearly_greedy(taught):
     task, model, rows = taught
     questions = task.questions("test")
-    plain, one = (np.exp(each["right"]) for each in (exact(model, task, questions), raised(model, task, questions, 1, rows)))
+    both = exact(model, task, questions), raised(model, task, questions, 1, rows)
+    plain, one = (np.exp(each["right"]) for each in both)
     error = power_sums(rows, 1).loc[[q.id for q in questions], "error"].to_numpy()
     assert (abs(one / plain - 1) < 4.5 * error + 1e-3).all()
     high = np.exp(raised(model, task, questions, 32, rows)["right"])
@@ -135,7 +139,7 @@ def test_refusals(taught):
         (lambda: raised(model, task, questions, float("nan"), rows), "power must be 1 to 32, not nan"),
         (lambda: raised(model, task, questions, 33, rows), "power must be 1 to 32, not 33"),
         (lambda: raised(model, task, questions, 2, rows[:1000]), f"{questions[1].id} has no samples"),
-        (lambda: begun(model, task, questions, "think"), "no responses that begin with the pattern 'think'; there are: "),
+        (lambda: begun(model, task, questions, "think"), "no responses that begin with the pattern 'think'; there are"),
         (lambda: begun(model, other, questions, "step"), "task 'other' has no enumerable responses"),
         (lambda: begun(model, task, [], "step"), "no questions"),
     ):
