@@ -10,6 +10,7 @@ from rlvd_nb.experiments.sharpening import falls_short
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "figures"
+ENDS = "value", "low", "high"
 BEGIN, END = "<!-- findings, written by tools/results.py -->", "<!-- end of findings -->"
 
 
@@ -159,14 +160,14 @@ def sharpening() -> str:
     "RLVR beside the base model sharpened without training, computed."
     found = read("record_sharpening")
     cell, ways = found.set_index(["arm", "measure"]), dict.fromkeys(found["arm"])
-    less = lambda row: points(*(100 * row[f"less_{end}"] for end in ("value", "low", "high")))
+    less = lambda row: points(*(100 * row[f"less_{end}"] for end in ENDS))
     def told(arm: str, measure: str) -> str:
         row = cell.loc[(arm, measure)]
         if row["p_holm"] != row["p_holm"]: return f"{100 * row['value']:.1f}"
         return f"{100 * row['value']:.1f}; less RLVR {less(row)}, p {p_value(row['p_holm'])}"
     shown = {"accuracy": "accuracy", "hard: pass@256": "pass@256, hard", "pass@256": "pass@256, answerable"}
-    return table([{f"{found['replicates'].max()} worlds, %": arm} | {
-        said: told(arm, measure) for measure, said in shown.items()} for arm in ways])
+    first = f"{found['replicates'].max()} worlds, %"
+    return table([{first: arm} | {said: told(arm, measure) for measure, said in shown.items()} for arm in ways])
 
 
 def sharing_ledger() -> str:
@@ -175,7 +176,8 @@ def sharing_ledger() -> str:
 
 
 RESULTS = [
-    ("The record: exact capability over worlds (section 11)", record_arms, record_ledger, sharpening, one_thing_changed),
+    ("The record: exact capability over worlds (section 11)", record_arms, record_ledger),
+    ("RLVR, sharpening, and RLVR with one thing changed (section 11)", sharpening, one_thing_changed),
     ("What a warm-up carries over, by how much domains share (section 13)", sharing_ledger),
     ("RLVR (section 03)", rlvr, computed, hardest),
     ("Ways of training, one base model (section 05)", arms),
@@ -235,13 +237,10 @@ def findings() -> str:
     sharp = read("record_sharpening")
     decided, short = sharp[sharp["p_holm"].notna()], falls_short(sharp)
     mere = "It is not mere sharpening" if short.all() else "Sharpening alone may do as well"
-    less = decided.set_index(["measure", "arm"])
-    def near(measure: str) -> str:
-        "What comes nearest to RLVR in a measure, and how near in both."
-        way = less.loc[measure, "less_value"].idxmax()
-        far, hard = (points(*(100 * less.loc[(each, way), f"less_{end}"] for end in ("value", "low", "high")))
-                     for each in ("accuracy", "hard: pass@256"))
-        return f"*{way.removeprefix('base, ')}*, {far} points of accuracy and {hard} of pass@256 of hard questions from it"
+    less, hard = decided.set_index(["measure", "arm"]), "hard: pass@256"
+    nearest = {measure: less.loc[measure, "less_value"].idxmax() for measure in ("accuracy", hard)}
+    way = {measure: f"*{name.removeprefix('base, ')}*" for measure, name in nearest.items()}
+    far = lambda measure, of: points(*(100 * less.loc[(measure, nearest[of]), f"less_{end}"] for end in ENDS))
     primary, spoken = claims.loc["A.0"], read("record_reflection").set_index(["changed", "measure"])
     habit = lambda changed: spoken.loc[(changed, "RLVR less base, longer paths")]
     words = lambda row: f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]".replace("-", "−")
@@ -257,9 +256,12 @@ def findings() -> str:
             " valid response less than once in 256 tries, pass@256 moves by"
             f" {by('RLVR', 'hard: pass@256')}, on the other answerable ones by"
             f" {by('RLVR', 'answerable, not hard: pass@256')}. What is gained on hard questions may hang on how this"
-            f" world was built ([section 11](nbs/11_record.ipynb)). {mere}: of"
-            f" {len(short)} ways to sharpen the base model without training {short.sum()} fall short of"
-            f" RLVR. Nearest in accuracy is {near('accuracy')}; on hard questions {near('hard: pass@256')}."
+            f" world was built ([section 11](nbs/11_record.ipynb)). {mere}:"
+            f" {short.sum()} of {len(short)} ways to sharpen the base model without training fall short of RLVR in"
+            f" accuracy or on hard questions. {way['accuracy']} comes nearest in accuracy"
+            f" ({far('accuracy', 'accuracy')} points from RLVR),"
+            f" {way[hard]} on hard questions ({far(hard, hard)} points of their pass@256, {far('accuracy', hard)} of"
+            " accuracy)."
         ),
         (
             f"**The learning rate matters.** After {along['step'].max()} steps, by learning rate, accuracy and"

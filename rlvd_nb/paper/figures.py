@@ -496,10 +496,11 @@ def change_plane(
 def _path(axis, rows: pd.DataFrame, style: dict, base) -> None:
     "From the base model along one training, with intervals at each of its points; the last one is filled."
     axis.plot([base.x, *rows["x"]], [base.y, *rows["y"]], color=style["color"], linewidth=1, zorder=2)
-    axis.hlines(rows["y"], rows["x_low"], rows["x_high"], color=style["color"], linewidth=.7, alpha=.6)
-    axis.vlines(rows["x"], rows["y_low"], rows["y_high"], color=style["color"], linewidth=.7, alpha=.6)
+    across, up = (rows.dropna(subset=[f"{end}_low", f"{end}_high"]) for end in "xy")  # what never varies has none
+    axis.hlines(across["y"], across["x_low"], across["x_high"], color=style["color"], linewidth=.7, alpha=.6)
+    axis.vlines(up["x"], up["y_low"], up["y_high"], color=style["color"], linewidth=.7, alpha=.6)
     hollow = dict(style, markerfacecolor=PAPER)
-    axis.plot(rows["x"][:-1], rows["y"][:-1], linestyle="none", markersize=4, **hollow)
+    if len(rows) > 1: axis.plot(rows["x"][:-1], rows["y"][:-1], linestyle="none", markersize=4, **hollow)
     axis.plot(rows["x"][-1:], rows["y"][-1:], linestyle="none", markersize=6, **style)
 
 @styled
