@@ -306,9 +306,14 @@ class Mass:
 def next_logprobs(
     logits,                 # [rows, vocabulary]
     params: SamplingParams, # temperature and truncation
+    may: Sequence[int] | None = None, # the tokens that are allowed; all when None
 ):
     "Log-probability of each next token as the sampler draws it [rows, vocabulary]."
     import torch
+    if may is not None:
+        forbidden = torch.ones(logits.shape[-1], dtype=torch.bool, device=logits.device)
+        forbidden[list(may)] = False
+        logits = logits.masked_fill(forbidden, -torch.inf)
     from rlvd_nb.models.transformers_sampler import warpers
     if params.temperature: return warpers(params)(None, logits.float()).log_softmax(-1)
     return torch.full_like(logits, -torch.inf).scatter(1, logits.argmax(-1, keepdim=True), 0.)
@@ -330,15 +335,6 @@ class Explorer:
         self.network, self.lanes, self.params = network, lanes_of(network), params
         self.places, self.ends, self.size, self.power, self.opening = places, list(ends), size, power, opening
         self.floor, self.doubt, self.likely = (power * np.log(each) for each in (floors.floor, floors.doubt, LIKELY))
-
-    def next(self, logits, said: int) -> np.ndarray:
-        "Log-probability, times the power, of each token that follows so many [rows, vocabulary]."
-        import torch
-        if said < len(self.opening):
-            may = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
-            may[list(self.opening[said])] = True
-            logits = logits.masked_fill(~may, -torch.inf)
-        return self.power * next_logprobs(logits, self.params).numpy(force=True)
 
     def judge(self, tree: Tree, which: np.ndarray, logp: np.ndarray, mass: Mass):
         "Count the children that end; what can follow the others: child, token, log-probability, place."
@@ -366,7 +362,8 @@ class Explorer:
         at = torch.from_numpy(rows).to(self.network.device)
         before = [[each[at] for each in layer] for layer in tree.cache]
         logits, after = self.lanes(tree.token[grid], tree.pads[rows], before)
-        logp = self.next(logits.flatten(0, 1), tree.said)
+        may = self.opening[tree.said] if tree.said < len(self.opening) else None
+        logp = self.power * next_logprobs(logits.flatten(0, 1), self.params, may).numpy(force=True)
         child, token, longer, place = self.judge(tree, which, logp, mass)
         if not len(child): return None
         order = np.argsort(child, kind="stable")

@@ -48,7 +48,9 @@ def raised(
 ) -> pd.DataFrame:
     """The probability of a valid response to each question, a row each, in natural logarithms, as `exact` has it.
 
-    Another power, a question without samples, and a task that cannot tell its right responses are refused."""
+    `left_out` bounds what is missing of the valid ones; the sum over all has an error of its own (`power_sums`).
+    Another power, a question without samples, and a task that cannot tell its right responses are refused. Source: the
+    power distribution of Karan and Du, arXiv 2510.14901."""
     if not len(questions): raise UserError("no questions to compute exact numbers for")
     if not 1 <= power <= MOST: raise UserError(f"power must be 1 to {MOST}, not {power}")
     grammar_of(task, questions[0])

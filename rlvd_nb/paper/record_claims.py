@@ -6,7 +6,7 @@
 __all__ = ['TEACHER_RATE', 'REASONING', 'KNOWLEDGE', 'WITHIN', 'CAPABILITY', 'ALL', 'RLVR_CLAIMS', 'RESPONSE_CLAIMS',
            'DISTILLATION_CLAIMS', 'CONTROL_CLAIMS', 'MENDING', 'MENDING_CLAIMS', 'RECORD_CLAIMS', 'capabilities',
            'chances', 'accuracies', 'unreached', 'between', 'over_worlds', 'record_ledger', 'say_turned',
-           'say_reflection', 'say_frontier', 'say_sharpening']
+           'say_reflection', 'say_frontier', 'say_others', 'say_sharpening']
 
 # %% ../../nbs/api/paper/13_record_claims.ipynb #e1422065
 from collections.abc import Callable, Sequence
@@ -240,6 +240,19 @@ def say_frontier(
         ends = "and that is its last" if best.step == last.step else f"at step {last.step} it has moved by {_at(last)}"
         said.append(f"{arm}: {words} is highest at step {best.step}, {_at(best)} points from the base model; {ends}.")
     return said
+
+# %% ../../nbs/api/paper/13_record_claims.ipynb #0e056bd8
+def say_others(
+    stood: pd.DataFrame, # as `experiments.frontier.where_others_stood` gives it
+) -> list[str]:
+    "A sentence a training of others: what the frontier's rates span after as many passes over the questions."
+    span = lambda values: minus(f"{values.min():+.1f} to {values.max():+.1f}")
+    return [
+        f"{who[0].upper()}{who[1:]}: {rows['passes'].iloc[0]} passes with {rows['rollouts'].iloc[0]} rollouts, as the"
+        f" frontier at step {rows['step'].iloc[0]}. At step {rows['measured_at'].iloc[0]} its rates span"
+        f" {span(rows['accuracy'])} points of accuracy and {span(rows['pass@256'])} of pass@256."
+        for who, rows in stood.groupby("who", sort=False)
+    ]
 
 # %% ../../nbs/api/paper/13_record_claims.ipynb #7b1a2324
 def say_sharpening(

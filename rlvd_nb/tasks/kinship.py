@@ -9,7 +9,7 @@ __all__ = ['PATTERNS', 'KINDS', 'CHECK', 'THINK', 'WHOSE', 'RELATIONS', 'HELD_OU
            'weigh', 'grade_chain', 'Place', 'tried_moves', 'RightChains', 'chain_grammar', 'joined', 'plain_chains',
            'habits', 'believed_walk', 'response_of', 'tried_walk', 'write_tried', 'tried_text', 'pretraining_text',
            'corrected_walk', 'teacher_text', 'unknown_facts', 'path_through', 'drawn_through', 'questions_through',
-           'questions_about', 'familiar_questions', 'fact_alone', 'worked_response', 'Kinship', 'task']
+           'questions_about', 'familiar_questions', 'fact_alone', 'worked_response', 'openings_of', 'Kinship', 'task']
 
 # %% ../../nbs/api/tasks/06_kinship.ipynb #1fad5427
 import hashlib
@@ -724,6 +724,17 @@ def worked_response(
     marks = draw_marks(world.config, operator_words(task), rng)
     return write_tried(world, tried_walk(world, rng, path, start, knows=True), marks)
 
+# %% ../../nbs/api/tasks/06_kinship.ipynb #9adad859
+def openings_of(
+    world: World, # whose words
+) -> dict[str, tuple[frozenset[str], ...]]:
+    "The words that may stand first, second, ... in a response of each of PATTERNS; \"\" is its end."
+    people, relations = frozenset(world.people), frozenset(world.relations)
+    chains = dict(skip=(relations, relations), step=(relations, people, relations | {""}),
+                  verify=(relations, people, frozenset([CHECK])))
+    mark = (frozenset([THINK]),) * world.config.mark
+    return dict(direct=(people, frozenset([""]))) | {name: mark + words for name, words in chains.items()}
+
 # %% ../../nbs/api/tasks/06_kinship.ipynb #2755bd89
 class Kinship:
     "Questions about paths through a world of people, with an exact check of every step."
@@ -734,6 +745,7 @@ class Kinship:
         # room for a verified chain, its end, and one word to spare
         self.max_tokens = (10 if config.operator else 5) * max(config.question_depths) + 2 + config.mark
         self.vocabulary, self.starts, self.marks = self.world.vocabulary, self.world.starts, self.world.marks
+        self.openings = openings_of(self.world)
 
     def questions(self, split: str) -> list[Question]:
         "The questions of a split, \"train\" or \"test\"."
@@ -746,15 +758,6 @@ class Kinship:
     def grammar(self, question: Question) -> Grammar:
         "Every right response to a question."
         return chain_grammar(self.world, question)
-
-    @property
-    def openings(self) -> dict[str, tuple[frozenset[str], ...]]:
-        "The words that may stand first, second, ... in a response of each of PATTERNS; \"\" is its end."
-        people, relations = frozenset(self.world.people), frozenset(self.world.relations)
-        chains = dict(skip=(relations, relations), step=(relations, people, relations | {""}),
-                      verify=(relations, people, frozenset([CHECK])))
-        mark = (frozenset([THINK]),) * self.world.config.mark
-        return dict(direct=(people, frozenset([""]))) | {name: mark + words for name, words in chains.items()}
 
     def source(self) -> dict:
         "The configuration, which determines everything."

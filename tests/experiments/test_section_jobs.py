@@ -7,6 +7,7 @@ import pytest
 from rlvd_nb.core.jobs import run_jobs
 from rlvd_nb.core.workers import Place
 from rlvd_nb.experiments import protocol
+from rlvd_nb.experiments.made_anew import FIRST
 from rlvd_nb.experiments.new_knowledge import dosed_distillation
 from rlvd_nb.experiments.protocol import replicates
 from rlvd_nb.experiments.run import begin_run
@@ -78,9 +79,10 @@ def test_replicates_of_a_world_wait_for_no_other_world():
 def test_the_labs_world_made_anew_is_the_one_that_its_sections_look_at():
     "Section 12's base model, teacher and RLVR wait for those of sections 03 and 05, which are the same models."
     jobs, needs = graph(["03", "05", "12"], "lab")
-    anew = {job[2]: job for job in jobs if len(job) == 3 and job[0].startswith("headline")}
+    models = [job for job in jobs if len(job) == 3]
+    anew = {job[2]: job for job in models if job[0].startswith("headline") and job[1] == FIRST}
     for name in ("base", "teacher", "RLVR"):
-        others = [job for job in jobs if len(job) == 3 and job[2] == name and job != anew[name]]
+        others = [job for job in models if job[2] == name and not job[0].startswith("headline")]
         waiting = [job for job in others if anew[name] in before(needs, job) or job in before(needs, anew[name])]
         assert waiting, name
 
