@@ -7,14 +7,14 @@ __all__ = ['TYPES', 'PACKAGES', 'CHECKS', 'SHAPE', 'app', 'cache', 'command', 'P
            'Layout', 'OneTask', 'OneMetric', 'On', 'Address', 'MOST', 'UNREADABLE', 'UsageError', 'section_notebooks',
            'chosen_sections', 'need_papermill', 'parameters_of', 'typed', 'checked_parameters', 'SectionFailed',
            'forget_bars', 'run_section', 'run_name', 'Plan', 'command_of', 'check_known', 'check_record', 'plan_run',
-           'publish', 'say_recorded', 'section_page', 'in_order', 'timed', 'side_by_side', 'run_plan', 'checked',
-           'check_python', 'check_gpu', 'check_engines', 'check_places', 'doctor', 'say_doctor', 'Once', 'show_version',
-           'help_alone', 'options', 'parse_parameters', 'say', 'paper', 'section', 'readable_size', 'by_kind',
-           'one_by_one', 'cache_ls', 'cache_rm', 'doctor_command', 'grade', 'passk', 'sample', 'quality', 'compare',
-           'parse_numbers', 'evidence_command', 'usage', 'one_line_errors', 'main']
+           'publish', 'say_recorded', 'say_anew', 'section_page', 'in_order', 'timed', 'side_by_side', 'run_plan',
+           'checked', 'check_python', 'check_gpu', 'check_engines', 'check_places', 'doctor', 'say_doctor', 'Once',
+           'show_version', 'help_alone', 'options', 'parse_parameters', 'say', 'paper', 'section', 'readable_size',
+           'by_kind', 'one_by_one', 'cache_ls', 'cache_rm', 'doctor_command', 'grade', 'passk', 'sample', 'quality',
+           'compare', 'parse_numbers', 'evidence_command', 'usage', 'one_line_errors', 'main']
 
 # %% ../../nbs/api/paper/12_report.ipynb #a39b3d87
-import errno, os, platform, re, shlex, shutil, sys, textwrap, time
+import csv, errno, os, platform, re, shlex, shutil, sys, textwrap, time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -233,6 +233,19 @@ def say_recorded(
     return (f"{len(other)} of {len(names)} figures and tables in {ours} are not those recorded in {theirs} ({some}):"
             " another processor or number of threads rounds differently; --record puts these in their place")
 
+def say_anew(
+    ours: Path, # a run's figures and tables
+) -> list[str]:
+    "How the headline numbers of worlds made anew compare with the record, a line each; none where none were made."
+    if not (path := ours / "record_anew.csv").is_file(): return []
+    with open(path, newline="") as file: rows = [row for row in csv.DictReader(file) if row["agrees"]]
+    if not rows: return []
+    side = lambda row: "as the record says" if row["agrees"] == "True" else "not as the record says"
+    end = lambda row, name: f"{float(row[name]):+.1f}"
+    return [f"section 12: {rows[0]['worlds_anew']} worlds made anew, points less the base model", *(
+        f"  {row['number']}: {end(row, 'anew')}, {side(row)} ({end(row, 'next_low')} to {end(row, 'next_high')})"
+        for row in rows)]
+
 # %% ../../nbs/api/paper/12_report.ipynb #4e171302
 def section_page(
     notebook: Path,   # a section
@@ -296,7 +309,8 @@ def run_plan(
     if not plan.whole: return [f"the page is {page}"]
     recorded, figures = recorded_dir(plan.profile), figures_dir(plan.profile)
     compared = [say_recorded(figures, recorded)] if recorded and recorded != figures else []
-    return [*compared, f"the report is {publish([page, *bodies], report_dir(plan.profile))}"]
+    anew = say_anew(figures) if recorded else []  # the smoke setting's small world is none of the record's
+    return [*anew, *compared, f"the report is {publish([page, *bodies], report_dir(plan.profile))}"]
 
 # %% ../../nbs/api/paper/12_report.ipynb #182bdcaf
 def checked(
