@@ -67,24 +67,27 @@ def chosen_rate(
     return rewards.groupby("arm")["reward"].mean().idxmax()
 
 # %% ../../nbs/api/experiments/16_frontier.ipynb #5dbe3a1d
-STOOD = { # RLVR of others: passes over its training questions, rollouts of a question at each, learning rate
-    "the first edition of these notebooks": (16, 16, 1e-3),  # 150 steps of 64 out of 600 questions
-    "paper A, by its repository": (25, 10, 1e-6),
+STOOD = { # RLVR of others: steps here, or passes over its training questions; rollouts at each; its rate if it compares
+    "the first edition of these notebooks": dict(steps=150, rollouts=16, rate=1e-3),
+    "paper A's training (its repository)": dict(passes=25, rollouts=10),
 }
 
 def where_others_stood(
     along: pd.DataFrame, # the frontier, as `capability.over_replicates` gives it against the base model
     run: Run,            # of the frontier, whose steps they are
 ) -> pd.DataFrame:
-    """A row a training of others and rate: the step that passed as often over the questions, what was measured nearest.
+    """A row a training of others, rate, and measured step: those before and after the step that it would stand at.
 
-    The changes of accuracy and pass@256 are in points, kl in nats a response."""
-    asked, trained, rows = len(run.questions("train")), along[along["step"] > 0], []
-    for who, (passes, group, rate) in STOOD.items():
-        step = passes * asked / run.settings.step_questions
-        near = min(trained["step"].unique(), key=lambda each: abs(each - step))
-        cell = trained[trained["step"] == near].set_index(["arm", "measure"])["value"]
-        about = dict(who=who, passes=passes, rollouts=group, learning_rate=rate, step=round(step), measured_at=near)
-        rows += [about | dict(arm=arm, kl=cell[arm, "kl"], accuracy=100 * cell[arm, "accuracy"])
-                 | {"pass@256": 100 * cell[arm, "pass@256"]} for arm in dict.fromkeys(trained["arm"])]
+    The changes of accuracy and pass@256 are in points with 95 % intervals over worlds, kl in nats a response."""
+    a_pass, trained, rows = len(run.questions("train")) / run.settings.step_questions, along[along["step"] > 0], []
+    for who, stood in STOOD.items():
+        step = stood.get("steps") or stood["passes"] * a_pass
+        steps = sorted(trained["step"].unique(), key=lambda each: abs(each - step))[:2]
+        arms = [rate_name(stood["rate"])] if "rate" in stood else list(dict.fromkeys(trained["arm"]))
+        cell = trained.set_index(["arm", "step", "measure"])
+        about = dict(who=who, passes=step / a_pass, rollouts=stood["rollouts"], step=round(step))
+        ends = {"": "value", " low": "low", " high": "high"}.items()
+        points = lambda arm, at, measure: {f"{measure}{end}": 100 * cell.loc[(arm, at, measure), of] for end, of in ends}
+        rows += [about | dict(arm=arm, measured_at=at, kl=cell.loc[(arm, at, "kl"), "value"])
+                 | points(arm, at, "accuracy") | points(arm, at, "pass@256") for arm in arms for at in sorted(steps)]
     return pd.DataFrame(rows)

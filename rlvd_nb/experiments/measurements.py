@@ -234,7 +234,8 @@ def measure_sharpened(
     from rlvd_nb.models.sharpened import begun, raised  # torch is loaded when something must be computed
     s, questions = run.settings, run.questions("test")
     if (s.top_k, s.top_p) != (0, 1) or ask.power and s.temperature != 1:
-        raise UserError(f"{name}: sharpened responses have nothing cut away, and to a power temperature 1")
+        raise UserError(f"{name} is computed with top_k 0 and top_p 1 (not {s.top_k}, {s.top_p}), and a power at"
+                        f" temperature 1 (not {s.temperature:g})")
     how = EFFORT | dict(template=s.template, max_tokens=s.max_tokens)
     if ask.begin: found = begun(model, run.task, questions, ask.begin, s.temperature, **how)
     else:

@@ -61,6 +61,10 @@ class Ask:
     power: float = 0.     # of each response's probability, as `models.sharpened` has it; 0 for none
     begin: str = ""       # the pattern that its responses are made to begin in; "" for any
 
+    def __post_init__(self):
+        if self.power and self.begin:
+            raise UserError("a power of a forced beginning is not computed; ask for one of them")
+
     @property
     def name(self) -> str:
         "Of the responses in tables and figures."

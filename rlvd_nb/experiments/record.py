@@ -77,14 +77,15 @@ def _lessons(rates: list[float]) -> list[tuple[str, float]]:
 def costs(
     run: Run, # as for `record`
 ) -> pd.DataFrame:
-    """A row an arm that is trained: responses that are sampled for it, and those that it learns from at most.
+    """A row an arm that is trained: responses that are sampled for it and that it learns from, each at most.
 
     What the models cost that an arm is made from is not counted."""
     s, asked = run.settings, len(run.questions("train"))
     rollouts, learned = s.steps * s.step_questions * s.group, s.sft["epochs"] * s.responses * asked
-    own, taught = (s.samples * asked, learned), (s.teacher_samples * asked, learned)
-    kinds = {make_rlvr: (rollouts,) * 2, reinforce_with: (rollouts,) * 2, reinforce_rare: (rollouts,) * 2,
-             learn_from: own, learn_at: taught}
+    own = s.samples * asked  # of the base model, which say what it solves; the teacher has as many new questions again
+    kinds = {make_rlvr: (rollouts, rollouts), reinforce_with: (rollouts, rollouts),
+             reinforce_rare: (own + rollouts, rollouts), learn_from: (own, learned),
+             learn_at: (own + 2 * s.teacher_samples * asked, learned)}
     arms = {name: kinds[arm.make] for name, arm in record(run).arms.items() if arm.make in kinds}
     return pd.DataFrame([dict(arm=name, sampled=sampled, learned=most) for name, (sampled, most) in arms.items()])
 

@@ -40,7 +40,7 @@ def sharpening_both(
     return Experiment("sharpening, both", run, {"base": Arm(make_base, start="")}, tuple(ways))
 
 # %% ../../nbs/api/experiments/20_sharpening.ipynb #99a903f6
-MEASURES = "accuracy", "valid", "pass@256", "hard: pass@256", "answerable, not hard: pass@256"
+MEASURES = "accuracy", "valid", "pass@256", "hard: pass@256", "answerable, not hard: pass@256", "accuracy at most"
 
 def computed_row(
     found: Measurements,           # of one replicate
@@ -51,7 +51,8 @@ def computed_row(
     p, right = found.of(arm, "log_valid"), np.exp(found.of(arm, "log_right"))
     mean = lambda values, group: float(values[groups[group]].mean()) if groups[group].any() else np.nan
     reached = [mean(exact_pass_at_k(p, 256), group) for group in ("answerable", "hard", "answerable, not hard")]
-    values = [mean(right, "all"), mean(np.exp(p), "answerable"), *reached]
+    most = np.minimum(right + np.exp(found.of(arm, "log_left_out")), 1)  # were all right that was left out
+    values = [mean(right, "all"), mean(np.exp(p), "answerable"), *reached, mean(most, "all")]
     return dict(arm=arm, step=0) | dict(zip(MEASURES, values))
 
 def beside_trained(

@@ -303,6 +303,7 @@ class Mass:
     def count(self, question: np.ndarray, kind: np.ndarray, logp: np.ndarray) -> None:
         "Add responses by what they are: 2 valid, 1 bare, 0 nothing."
         for name, which in (("bare", kind == 1), ("valid", kind == 2)): self.add(name, question[which], logp[which])
+
 def next_logprobs(
     logits,                 # [rows, vocabulary]
     params: SamplingParams, # temperature and truncation

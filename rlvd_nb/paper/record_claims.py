@@ -245,14 +245,16 @@ def say_frontier(
 def say_others(
     stood: pd.DataFrame, # as `experiments.frontier.where_others_stood` gives it
 ) -> list[str]:
-    "A sentence a training of others: what the frontier's rates span after as many passes over the questions."
-    span = lambda values: minus(f"{values.min():+.1f} to {values.max():+.1f}")
-    return [
-        f"{who[0].upper()}{who[1:]}: {rows['passes'].iloc[0]} passes with {rows['rollouts'].iloc[0]} rollouts, as the"
-        f" frontier at step {rows['step'].iloc[0]}. At step {rows['measured_at'].iloc[0]} its rates span"
-        f" {span(rows['accuracy'])} points of accuracy and {span(rows['pass@256'])} of pass@256."
-        for who, rows in stood.groupby("who", sort=False)
-    ]
+    "A sentence a training of others: what the frontier's rates have around the step that it would stand at."
+    def span(values: pd.Series) -> str: return minus(f"{values.min():+.1f} to {values.max():+.1f}")
+    said = []
+    for who, rows in stood.groupby("who", sort=False):
+        arms, first = list(dict.fromkeys(rows["arm"])), rows.iloc[0]
+        where = arms[0] if len(arms) == 1 else f"one of {len(arms)} rates or none of them"
+        measured = " and ".join(map(str, dict.fromkeys(rows["measured_at"])))
+        said.append(f"{who[0].upper()}{who[1:]} would stand at step {first['step']} of {where}: means at steps {measured}"
+                    f" are {span(rows['accuracy'])} points of accuracy and {span(rows['pass@256'])} of pass@256.")
+    return said
 
 # %% ../../nbs/api/paper/13_record_claims.ipynb #7b1a2324
 def say_sharpening(
@@ -268,5 +270,7 @@ def say_sharpening(
         here, there = _at(by.loc[(measure, best)]), _at(by.loc[(other, best)])
         said.append(f"*{best}* comes nearest in {words[measure]}, {here} points from {trained}; in {words[other]} it is"
                     f" {there} points from it.")
-    return [f"{short.sum()} of {len(short)} ways to sharpen the base model fall short of {trained}, in"
-            f" {' or in '.join(words.values())}.", *said]
+    below = table[(table["less_value"] < 0) & (table["p_holm"] < .05)]["measure"].value_counts()
+    each = " and ".join(f"{below.get(measure, 0)} in {words[measure]}" for measure in DECIDING)
+    return [f"Of {len(short)} ways to sharpen the base model {each} are below {trained}; {short.sum()} fall short of it"
+            " in one of the two.", *said]

@@ -34,8 +34,10 @@ def test_refusals(run, tmp_path):
     experiment = sharpening(run)
     with pytest.raises(UserError, match="'base, power 4' is not sampled"):
         Evidence(experiment, 0).responses(Ask("base", power=4))
-    with pytest.raises(UserError, match="to a power temperature 1"):
+    with pytest.raises(UserError, match="and a power at temperature 1"):
         measured(sharpening(run.vary(temperature=.5)), [0], tmp_path)
+    with pytest.raises(UserError, match="a power of a forced beginning is not computed"):
+        Ask("base", power=4, begin="step")
     for powers in ([], [1], [99], [4, .5]):
         with pytest.raises(UserError, match="powers must be numbers above 1 and at most 32"):
             sharpening(run.vary(powers=powers))
