@@ -87,7 +87,9 @@ def where_others_stood(
         cell = trained.set_index(["arm", "step", "measure"])
         about = dict(who=who, passes=step / a_pass, rollouts=stood["rollouts"], step=round(step))
         ends = {"": "value", " low": "low", " high": "high"}.items()
-        points = lambda arm, at, measure: {f"{measure}{end}": 100 * cell.loc[(arm, at, measure), of] for end, of in ends}
+        points = lambda arm, at, measure: {
+            f"{measure}{end}": 100 * cell.loc[(arm, at, measure), column] for end, column in ends
+        }
         rows += [about | dict(arm=arm, measured_at=at, kl=cell.loc[(arm, at, "kl"), "value"])
                  | points(arm, at, "accuracy") | points(arm, at, "pass@256") for arm in arms for at in sorted(steps)]
     return pd.DataFrame(rows)

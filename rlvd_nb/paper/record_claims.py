@@ -252,8 +252,9 @@ def say_others(
         arms, first = list(dict.fromkeys(rows["arm"])), rows.iloc[0]
         where = arms[0] if len(arms) == 1 else f"one of {len(arms)} rates or none of them"
         measured = " and ".join(map(str, dict.fromkeys(rows["measured_at"])))
-        said.append(f"{who[0].upper()}{who[1:]} would stand at step {first['step']} of {where}: means at steps {measured}"
-                    f" are {span(rows['accuracy'])} points of accuracy and {span(rows['pass@256'])} of pass@256.")
+        said.append(f"{who[0].upper()}{who[1:]} would stand at step {first['step']} of {where}: means at steps"
+                    f" {measured} are {span(rows['accuracy'])} points of accuracy and {span(rows['pass@256'])} of"
+                    " pass@256.")
     return said
 
 # %% ../../nbs/api/paper/13_record_claims.ipynb #7b1a2324
