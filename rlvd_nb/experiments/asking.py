@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CUT_OFF', 'EXACT', 'EFFORT', 'QUICK', 'sampling_of', 'note_samples', 'sampling_key', 'ask_questions', 'lengths_of',
-           'note_lengths', 'sample_rows', 'sample_responses', 'on_common_questions', 'exact_responses', 'exact_numbers',
-           'exact_or_gaps']
+           'note_lengths', 'sample_rows', 'sample_responses', 'on_common_questions', 'exact_responses', 'effort_of',
+           'exact_numbers', 'exact_or_gaps']
 
 # %% ../../nbs/api/experiments/03_asking.ipynb #27e5cb0b
 import json
@@ -185,14 +185,19 @@ EFFORT = dict(share=.1, least=1e-7, budget=100)
 # in the smoke setting: its models guess, and to follow so many unlikely responses took minutes a model
 QUICK = dict(share=.1, least=1e-4, budget=30)
 
+def effort_of(
+    run: Run, # whose exact numbers are wanted
+) -> dict[str, float]:
+    "How much of a valid response's probability may be left out."
+    return QUICK if run.settings.profile == "smoke" else EFFORT
+
 def exact_numbers(
     run: Run,      # its task
     name: str,     # of the model in the report
     model: Model,  # who is asked the test questions
 ) -> dict[str, np.ndarray]:
     "The measures of EXACT [N]; where right responses cannot be enumerated, `NotEnumerable` says why."
-    effort = QUICK if run.settings.profile == "smoke" else EFFORT
-    found = exact_responses(run, name, model, run.questions("test"), "test", **effort)
+    found = exact_responses(run, name, model, run.questions("test"), "test", **effort_of(run))
     return {name: found[name.removeprefix("log_")] for name in EXACT}
 
 def exact_or_gaps(

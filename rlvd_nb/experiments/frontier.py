@@ -85,7 +85,7 @@ def where_others_stood(
         steps = sorted(trained["step"].unique(), key=lambda each: abs(each - step))[:2]
         arms = [rate_name(stood["rate"])] if "rate" in stood else list(dict.fromkeys(trained["arm"]))
         cell = trained.set_index(["arm", "step", "measure"])
-        about = dict(who=who, passes=step / a_pass, rollouts=stood["rollouts"], step=round(step))
+        about = dict(who=who, rollouts=stood["rollouts"], step=round(step))
         ends = {"": "value", " low": "low", " high": "high"}.items()
         points = lambda arm, at, measure: {
             f"{measure}{end}": 100 * cell.loc[(arm, at, measure), column] for end, column in ends

@@ -34,7 +34,7 @@ from ..responses.arrays import entropies, tabulate
 from ..responses.surface import question_means, reflection_words, surface
 from .run import Run
 from .making import snapshots
-from .asking import EFFORT, EXACT, exact_or_gaps, sample_rows
+from .asking import EXACT, effort_of, exact_or_gaps, sample_rows
 from .protocol import Ask, Evidence, Experiment, in_domain, protocol_key
 
 # %% ../../nbs/api/experiments/14_measurements.ipynb #66b4b45f
@@ -236,7 +236,7 @@ def measure_sharpened(
     if (s.top_k, s.top_p) != (0, 1) or ask.power and s.temperature != 1:
         raise UserError(f"{name} is computed with top_k 0 and top_p 1 (not {s.top_k}, {s.top_p}), and a power at"
                         f" temperature 1 (not {s.temperature:g})")
-    how = EFFORT | dict(template=s.template, max_tokens=s.max_tokens)
+    how = effort_of(run) | dict(template=s.template, max_tokens=s.max_tokens)
     if ask.begin: found = begun(model, run.task, questions, ask.begin, s.temperature, **how)
     else:
         rows = sample_rows(run.vary(samples=SUMMED), name, model, "test")
