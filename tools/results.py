@@ -208,7 +208,7 @@ def models() -> str:
     return table([{
         "model": f"{row['before']}, {row['after']}", "accuracy, %": went(row, "accuracy"),
         "pass@n, %": f"{went(row, 'capability')} (n = {row['samples']})",
-        "solved a few times before, never after": f"{row['fell']} of {row['hardest']}, {row['expected']:.1f} by chance",
+        "solved a few times before, never after": f"{row['fell']:g} of {row['hardest']:g}, {row['expected']:.1f} by chance",
         "p": p_value(row["p"]),
     } for _, row in read("real_side_by_side").iterrows()])
 

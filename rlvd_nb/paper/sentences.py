@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['minus', 'points', 'span', 'tested', 'bullets', 'say_difference', 'say_arm', 'say_control', 'say_moves', 'say_floors',
            'say_transfer', 'say_learned', 'say_kept', 'say_change', 'say_conjecture', 'say_ranking', 'say_noise',
-           'say_beside']
+           'say_trainings', 'say_beside']
 
 # %% ../../nbs/api/paper/03_sentences.ipynb #32e39afc
 import re
@@ -220,6 +220,19 @@ def say_noise(
         f"{row['source']}, {100 * row['wrong']:g} % wrong: {row['measure']} {say_change(row)} points"
         for _, row in table.iterrows()
     ]
+
+# %% ../../nbs/api/paper/03_sentences.ipynb #a01f6fb3
+def say_trainings(
+    row: pd.Series, # of `real_models.over_trainings`
+) -> str:
+    "What the trainings of a model do together: both measures, and who falls against chance."
+    changed = lambda name: say_change(pd.Series(dict(
+        change=row[f"{name}_after"] - row[f"{name}_before"], low=row[f"{name}_low"], high=row[f"{name}_high"])))
+    return (
+        f"{row['after']}: accuracy {changed('accuracy')} points, pass@{row['samples']} {changed('capability')}; of"
+        f" {row['hardest']:g} of {row['questions']} questions that were solved a few times {row['fell']:g} are never"
+        f" solved afterwards, {row['expected']:.1f} would be by chance."
+    )
 
 # %% ../../nbs/api/paper/03_sentences.ipynb #fb3c75a4
 def say_beside(

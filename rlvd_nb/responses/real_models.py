@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['JEFFREYS', 'WINDOW', 'ROLLOUTS', 'MOVED', 'at_least', 'none_again', 'fallen', 'fallen_of_each', 'moves', 'pair_table',
-           'side_by_side', 'windows', 'training_pair', 'training_bins', 'training_moves', 'training_course',
-           'gradient_course', 'crossings', 'count_crossings', 'curve', 'sharpened_curves', 'ppo_course', 'say_fallen',
-           'say_training', 'say_crossings']
+           'side_by_side', 'over_trainings', 'beside', 'mean_curve', 'windows', 'training_pair', 'training_bins',
+           'training_moves', 'training_course', 'gradient_course', 'crossings', 'count_crossings', 'curve',
+           'sharpened_curves', 'ppo_course', 'say_fallen', 'say_training', 'say_crossings']
 
 # %% ../../nbs/api/responses/09_real_models.ipynb #133db37e
 from collections.abc import Sequence
@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from rlvd_nb.stats.comparison import (
+from ..stats.comparison import (
     PAPER_BINS, BetaBinomialFit, Transitions, bin_edges, bin_labels, bin_of, holm, mcnemar, p_value, paired_difference,
-    transitions)
+    seed_effect, transitions)
 from ..stats.estimators import Band, mean_interval, pass_at_k, pass_at_k_curve, simultaneous_band
+from ..stats.replicates import intervals
 from .published_counts import PPO_RUNS, CountPair, cooled_pairs, ppo_pair, training_visits, tuned_pairs
 
 # %% ../../nbs/api/responses/09_real_models.ipynb #96def7da
@@ -116,6 +117,45 @@ def side_by_side(
             f"{name}_{column}": value for name, each in measures.items() for column, value in each.items()
         } | dict(hardest=fell["questions"], fell=fell["fell"], expected=fell["expected"], p=fell["p"])
     return pd.DataFrame(map(row, pairs))
+
+# %% ../../nbs/api/responses/09_real_models.ipynb #ce207f1a
+def _mean_row(pairs: Sequence[CountPair], after: str) -> dict:
+    "One row as in `side_by_side`: the means over trainings, and intervals over questions and trainings."
+    each, one = side_by_side(pairs), pairs[0]
+    row = each.mean(numeric_only=True).to_dict() | dict(
+        before=one.before, after=after, questions=len(one.base), samples=one.n, p=each["p"].max())
+    shares = lambda of: 100. * np.array([of(pair.trained) - of(pair.base) for pair in pairs])
+    changes = dict(accuracy=shares(lambda counts: counts / one.n), capability=shares(lambda counts: 1. * (counts > 0)))
+    for name, values in changes.items():
+        found = intervals(values)
+        row |= {f"{name}_low": found["low"], f"{name}_high": found["high"]}
+    return row
+
+def over_trainings(
+    trainings: dict[str, Sequence[CountPair]], # what the models after are called together: a pair a training
+) -> pd.DataFrame:
+    """A row a name as in `side_by_side`: means over trainings, whose questions are the same.
+
+    Intervals are over questions and trainings, below three trainings over questions alone. p is the largest of all."""
+    return pd.DataFrame([_mean_row(pairs, after) for after, pairs in trainings.items()])
+
+def beside(
+    pairs: Sequence[CountPair],                # models before and after
+    trainings: dict[str, Sequence[CountPair]], # as for `over_trainings`
+) -> pd.DataFrame:
+    "The rows of `side_by_side`, and below them those of `over_trainings`."
+    return pd.concat([side_by_side(pairs), over_trainings(trainings)], ignore_index=True)
+
+def mean_curve(
+    counts: Sequence[np.ndarray], # right answers to each question, an array [N] a training
+    n: int,                       # samples a question
+) -> Band:
+    "pass@k for all k, the mean over trainings, with pointwise 95 % t intervals over them."
+    ks = np.arange(1, n + 1)
+    curves = np.array([pass_at_k_curve(each, n, ks).mean(0) for each in counts])
+    found = [seed_effect(values) for values in curves.T]
+    ends = (np.clip([getattr(each, name) for each in found], 0, 1) for name in ("low", "high"))
+    return Band(ks, curves.mean(0), *ends, len(counts[0]))
 
 # %% ../../nbs/api/responses/09_real_models.ipynb #3a0dd3be
 WINDOW, ROLLOUTS = 4, 8 # visits, and rollouts a visit
