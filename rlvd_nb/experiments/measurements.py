@@ -31,6 +31,7 @@ from ..tasks.operator import COMMON, PLACEBO, private_marks, uses
 from ..models.checkpoints import Model
 from ..models.scoring import logprobs
 from ..responses.arrays import entropies, tabulate
+from ..responses.evaluation import guess_baseline
 from ..responses.surface import question_means, reflection_words, surface
 from .run import Run
 from .making import snapshots
@@ -211,13 +212,13 @@ def measure_model(
 ) -> tuple[dict[str, np.ndarray], float]:
     """Every measure of EXACT, SAMPLED and OPERATOR_USE [1, N], and the divergence from the base model.
 
-    Of a model that is not the lab's the entropy of its answers in nats besides."""
+    Of a model that is not the lab's besides the entropy of its answers in nats, and pass@n of guessing from them."""
     rows, questions = sample_rows(run, name, model, "test", draw), run.questions("test")
     answers, seen, ids = tabulate(rows, questions), surface(rows, reflection_words(run.task)), [q.id for q in questions]
     mean = lambda measure: question_means(seen, measure, None).reindex(ids)
     valid = np.full(len(ids), np.nan) if answers.verified is None else answers.verified.mean(1)
     found = dict(right=answers.right.mean(1), valid=valid, tokens=mean("tokens"), keywords=mean("keywords"))
-    if run.settings.model != "lab": found |= dict(entropy=entropies(answers))
+    if run.settings.model != "lab": found |= dict(entropy=entropies(answers), guessed=guess_baseline(answers))
     found |= exact_or_gaps(run, name, model) | operator_use(run.task, rows, ids)
     return {key: np.asarray(each, PRECISION)[None] for key, each in found.items()}, divergence(model, base, run, rows)
 

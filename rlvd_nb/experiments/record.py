@@ -25,7 +25,7 @@ from .run import Run, begin_run
 from .frontier import frontier, rate_name, reinforce_with
 from .measurements import Measurements, difference, measured, read_measurements
 from .new_knowledge import reinforce_rare
-from .pretrained import SMOLLM2, SMOLLM2_GSM8K, pretrained
+from .pretrained import GUESSES, SMOLLM2, SMOLLM2_GSM8K, pretrained, untrained
 from .protocol import RLVR, Arm, Ask, Evidence, Experiment, make_base, make_rlvr
 from .self_distillation import learn_from
 from .shared_operator import shared_operator
@@ -126,6 +126,7 @@ RECORDED |= {name: Recorded("05", partial(with_change, name=name)) for name in C
 RECORDED |= {"sharpening": Recorded("sharpening", sharpening), "sharpening-both": Recorded("05", sharpening_both)}
 RECORDED |= {"operator": Recorded("operator", shared_operator)}
 RECORDED |= {name: Recorded("04", partial(pretrained, name=name), name) for name in (SMOLLM2, SMOLLM2_GSM8K)}
+RECORDED |= {GUESSES: Recorded("04", untrained, SMOLLM2_GSM8K)}
 
 def check_recorded(
     name: str, # of an experiment

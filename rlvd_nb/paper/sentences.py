@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['minus', 'points', 'span', 'tested', 'bullets', 'say_difference', 'say_arm', 'say_control', 'say_moves', 'say_floors',
            'say_transfer', 'say_learned', 'say_kept', 'say_change', 'say_conjecture', 'say_ranking', 'say_noise',
-           'say_trainings', 'say_beside']
+           'say_trainings', 'say_guessing', 'say_beside']
 
 # %% ../../nbs/api/paper/03_sentences.ipynb #32e39afc
 import re
@@ -232,6 +232,18 @@ def say_trainings(
         f"{row['after']}: accuracy {changed('accuracy')} points, pass@{row['samples']} {changed('capability')}; of"
         f" {row['hardest']:g} of {row['questions']} questions that were solved a few times {row['fell']:g} are never"
         f" solved afterwards, {row['expected']:.1f} would be by chance."
+    )
+
+# %% ../../nbs/api/paper/03_sentences.ipynb #1139b0fd
+def say_guessing(
+    row: pd.Series, # of `pretrained.against_guessing`
+) -> str:
+    "How much of what a model solves it would solve by guessing."
+    return (
+        f"{row['arm']}: {row['accuracy']:.1f} % of single samples are right, and {row['solved']:.0f} % of"
+        f" {row['questions']} questions are solved within {row['samples']}; guessing from its answers to other questions"
+        f" would solve {row['guessed']:.0f} %, from which the model is {minus(format(row['more'], '+.1f'))}"
+        f" {span(row['low'], row['high'])} points away."
     )
 
 # %% ../../nbs/api/paper/03_sentences.ipynb #fb3c75a4
