@@ -241,8 +241,8 @@ def say_guessing(
     "How much of what a model solves it would solve by guessing."
     return (
         f"{row['arm']}: {row['accuracy']:.1f} % of single samples are right, and {row['solved']:.0f} % of"
-        f" {row['questions']} questions are solved within {row['samples']}; guessing from its answers to other questions"
-        f" would solve {row['guessed']:.0f} %, from which the model is {minus(format(row['more'], '+.1f'))}"
+        f" {row['questions']} questions are solved within {row['samples']}; guessing from its answers to other"
+        f" questions would solve {row['guessed']:.0f} %, from which the model is {minus(format(row['more'], '+.1f'))}"
         f" {span(row['low'], row['high'])} points away."
     )
 

@@ -14,7 +14,8 @@ from rlvd_nb.experiments.record import RECORDED, read_record, recorded
 from rlvd_nb.tasks import kinship
 
 FILES = [path for name in RECORDED for path in sorted(evidence_dir(name).glob("*.npz"))]
-LAB = sorted({path.parent.name for path in FILES if not path.parent.name.startswith(SMOLLM2)})  # others ask the same again
+# of the lab, whose replicates are worlds; trainings of a real model are asked the same questions
+LAB = sorted({path.parent.name for path in FILES if not path.parent.name.startswith(SMOLLM2)})
 
 
 def test_there_is_evidence_of_both_main_experiments():
