@@ -125,9 +125,11 @@ def ledger(name: str = "claims") -> str:
     unit = lambda row: (
         f"{points(row['value'], row['low'], row['high'])} {row['unit']}" if row["value"] == row["value"] else ""
     )
+    said = found["real models"].fillna("") if "real models" in found else None
+    real = lambda row: {} if said is None else {"real models": said[row.name]}
     return table([{"claim": f"{row['id']} {row['claim']}", "effect": unit(row),
                    "p after Holm": p_value(row["p_holm"]) if row["p_holm"] == row["p_holm"] else "",
-                   "verdict": row["verdict"]} for _, row in found.iterrows()])
+                   "verdict": row["verdict"]} | real(row) for _, row in found.iterrows()])
 
 
 def record_arms() -> str:

@@ -141,7 +141,7 @@ def real_models() -> tuple[RealModels, ...]:
     together = RealModels(
         f"{NAME} → RLVR on MAWPS, {len(harder)} trainings, GSM8K, {samples} samples", "SmolLM2 on GSM8K",
         lambda: [_of_pretrained(found, number) for number, found in harder.items()],
-        f"harder questions than it learned from; {DRAWN}")
+        f"harder questions than it learned from; interval and p over trainings; {DRAWN}")
     return *REAL_MODELS, *alone, together
 
 # %% ../../nbs/api/paper/11_real_claims.ipynb #5b2ab7d2

@@ -68,6 +68,11 @@ def test_arms_are_equal_where_they_are_compared(report, smoke_folder, section):
     assert (compared.groupby("seed")[same].nunique() == 1).all(axis=None)
 
 
+def test_the_ledger_says_what_real_models_say(report, smoke_folder):
+    said = pd.read_csv(smoke_folder / "claims.csv").set_index("id")["real models"]
+    assert "Qwen2.5-7B" in said["A4.1"] and "SmolLM2" in said["A4.1"] and said.filter(like="B.").isna().all()
+
+
 def test_section_06_trains_in_two_processes(report, shared_store, smoke_folder):
     "Other settings have a folder of their own."
     given = "steps=3", "seeds=1", "full_set=false", "workers=2"

@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 
 from rlvd_nb.paper.claims import CLAIMS
-from rlvd_nb.paper.judge import judge
+from rlvd_nb.paper.judge import ABSENT, ClaimEffect, judge
 from rlvd_nb.paper.real_claims import (
-    REAL_MODELS, bins_of_pair, expected_rates, falls_of_pair, judged_on, real_ledger, real_models, say_real,
+    REAL_MODELS, RealModels, bins_of_pair, expected_rates, falls_of_pair, judged_on, real_ledger, real_models, say_real,
     with_real_models,
 )
 from rlvd_nb.responses.published_counts import CountPair, simplerl_pair
@@ -63,3 +63,16 @@ def test_beside_the_ledger(ledger):
     assert len(say_real(ledger)) == ledger["value"].notna().sum()
     assert {row["who"] for _, row in ledger.iterrows()} == {models.short for models in real_models()}
     assert len(judged_on(REAL_MODELS[0])) == 5
+
+
+def test_several_trainings_are_judged_over_trainings():
+    "The mean of their effects, Student's interval and p over them; one that lacks a claim leaves it open."
+    values = [-3., -5., -10.]
+    trainings = [{"A4.3": ClaimEffect(value, value - 20, value + 20, .9, 10.), "A4.7": ABSENT} for value in values]
+    found = judged_on(RealModels("three", "three", lambda: trainings)).set_index("id")
+    row, half = found.loc["A4.3"], stats.t.ppf(.975, 2) * stats.sem(values)
+    assert [row["value"], row["low"], row["high"]] == pytest.approx([-6, -6 - half, -6 + half])
+    assert row["p"] == pytest.approx(stats.ttest_1samp(values, 2).pvalue)  # the claim says: by less than 2 points
+    assert found.loc["A4.7", "verdict"] == "too few to say"
+    alone = judged_on(RealModels("one", "one", lambda: trainings[:1])).set_index("id").loc["A4.3"]
+    assert [alone["low"], alone["high"], alone["p"]] == pytest.approx([-23, 17, .9])
