@@ -13,8 +13,8 @@ import rlvd_nb.training.trainers as trainers
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.core.workers import Place
 from rlvd_nb.experiments.measurements import measured
-from rlvd_nb.experiments.pretrained import counts_of, pretrained
-from rlvd_nb.experiments.protocol import replicates
+from rlvd_nb.experiments.pretrained import against_guessing, counts_of, pretrained
+from rlvd_nb.experiments.protocol import RLVR, replicates
 from rlvd_nb.experiments.reinforcement import reinforcement
 from rlvd_nb.experiments.run import begin_run
 from rlvd_nb.tasks.base import RIGHT, WRONG, Grade, Question, load_task
@@ -112,6 +112,9 @@ def test_evidence_of_a_pretrained_model(learner, data, store, tmp_path, monkeypa
         counts = counts_of(found, arm)
         assert set(counts) <= set(range(SMALL["samples"] + 1))
         assert (counts / SMALL["samples"] == found.of(arm, "right")).all()
+    row = against_guessing(found, RLVR).iloc[0]
+    assert row["solved"] == pytest.approx(100 * (counts_of(found, RLVR) > 0).mean())
+    assert 0 <= row["guessed"] <= 100 and row["more"] == pytest.approx(row["solved"] - row["guessed"])
 
 
 def refusal(model, data, monkeypatch, **more):
