@@ -4,10 +4,11 @@
 
 The naive loops resample questions one replicate at a time (with the pass@k of every question already tabulated) and
 sample the null one question at a time. They are run for a part of the replicates and scaled up."""
-import argparse, time
+import argparse, itertools, time
 
 import numpy as np
 import pandas as pd
+from scipy import optimize, stats
 
 from rlvd_nb.stats import comparison as c, estimators as e
 
@@ -44,6 +45,17 @@ def naive_null(counts, n: int, fit, rng):
     return table
 
 
+def naive_flip(differences, rng):
+    "The sum of the differences under one choice of signs."
+    return (rng.choice([-1, 1], len(differences)) * differences).sum()
+
+
+def naive_fit(counts, n: int):
+    "A beta-binomial fit that finds its slopes by trying."
+    loss = lambda log_ab: -stats.betabinom.logpmf(counts, n, *np.exp(log_ab)).sum()
+    return optimize.minimize(loss, (0., 0.), method="L-BFGS-B", bounds=[(-9, 9)] * 2)
+
+
 def main():
     "Time everything and print one table."
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -58,9 +70,15 @@ def main():
     ks, fit = np.arange(1, n + 1), c.fit_beta_binomial(a, n)
     curves = lambda: (e.pass_at_k_curve(a, n), e.pass_at_k_curve(b, n))
     tabulated = curves()
+    flips = scaled(lambda: naive_flip(b - a, rng), 200, o.replicates)
+    fits = scaled(lambda: naive_fit(a, n), 3, c.REFITS)
+    seeds = itertools.count()  # what was fitted before is remembered
+    refit = lambda: c.fit_beta_binomial(a, n, zero_inflated=False, refits=c.REFITS, seed=next(seeds))
     loop = scaled(lambda: naive_replicate(*tabulated, rng), 200, o.replicates)
     nulls = scaled(lambda: naive_null(a, n, fit, rng), 20, o.simulations)
     rows = [
+        ("paired difference with sign flips", lambda: c.paired_difference(a, b, o.replicates), flips),
+        (f"{c.REFITS} beta-binomial fits to resampled questions", refit, fits),
         ("paired difference of pass@k curves, band", lambda: c.paired_band(*curves(), ks, o.replicates), loop),
         ("transition matrix and its null", lambda: c.transitions(a, b, n, simulations=o.simulations), nulls),
         ("whole comparison", lambda: c.compare_counts(a, b, n, replicates=o.replicates, simulations=o.simulations),

@@ -140,7 +140,8 @@ def jobs_of(
     each: Needed, # by a section
 ) -> set[Hashable]:
     "The names of its models' jobs."
-    return {(short_name(each.experiment), number, name) for number in each.numbers for name in each.experiment.arms}
+    of = short_name(each.experiment)
+    return {(of, number, name) for number in each.numbers for name in each.experiment.arms}
 
 def noting_jobs(
     needed: Sequence[Needed], # by all sections

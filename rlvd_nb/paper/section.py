@@ -11,6 +11,7 @@ import io, os, platform
 from base64 import b64encode
 import importlib.metadata as metadata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,10 +36,10 @@ PACKAGES = (
 @cache
 def versions() -> dict[str, str]:
     "Versions of Python and of the packages that numbers depend on, as far as they are installed."
-    installed = {dist.metadata["Name"].lower().replace("-", "_"): dist.version for dist in metadata.distributions()}
-    return {"python": platform.python_version(), "rlvd_nb": rlvd_nb.__version__} | {
-        name: installed[key] for name in PACKAGES if (key := name.lower().replace("-", "_")) in installed
-    }
+    found = {"python": platform.python_version(), "rlvd_nb": rlvd_nb.__version__}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError): found[name] = metadata.version(name)
+    return found
 
 INTERVALS = [
     ("difference", "difference_low", "difference_high"), ("change", "low", "high"), ("difference", "low", "high"),

@@ -418,7 +418,7 @@ def _question_weights(questions: int, replicates: int, seed: int) -> Iterator[np
     for block in replicate_blocks(replicates, questions):
         yield rng.multinomial(questions, fair, size=block).astype(float)
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)  # a table goes through some groups of questions again and again
 def _kept_weights(questions: int, replicates: int, seed: int) -> tuple:
     return tuple(_question_weights(questions, replicates, seed))
 

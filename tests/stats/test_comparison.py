@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -177,6 +177,16 @@ def test_fit_is_the_maximum_of_scipys_likelihood():
     assert fit.log_likelihood == pytest.approx(likelihood(fit.a, fit.b), abs=1e-6)
     for da, db in itertools.product((0.97, 1, 1.03), repeat=2):
         assert likelihood(fit.a * da, fit.b * db) <= fit.log_likelihood + 1e-6
+
+
+@pytest.mark.parametrize("inflated", [False, True])
+@pytest.mark.parametrize("edges", [c.PAPER_BINS, tuple(range(257))])
+def test_slopes_of_the_fit_are_those_of_its_loss(inflated, edges):
+    totals = np.bincount(c.bin_of(draw(4, n=256, draws=1)[0], edges), minlength=len(edges))
+    totals[0] += 40
+    loss = lambda place: c._loss(place, totals, c._lowest(edges), 256, inflated)
+    for place in ([-1., .5], [.3, -.7], [2., 1.]):
+        assert loss(place)[1] == pytest.approx(optimize.approx_fprime(place, lambda x: loss(x)[0], 1e-7), abs=1e-5)
 
 
 def test_point_mass_is_found_profiled_and_dropped():
