@@ -209,7 +209,7 @@ def test_section_03(store, model, tmp_path):
     questions = kinship(entities=40, train_questions=40, test_questions=40).questions("train")[:12]
     small = dict(
         engine="vllm", model=answering(model, questions).folder, samples=4, train_questions=12, test_questions=12,
-        steps=1, step_questions=12,
+        steps=1, step_questions=12, seeds=1,
     )
     given = [x for name, value in small.items() for x in ("-p", f"{name}={value}")]
     done = command(
