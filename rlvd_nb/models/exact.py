@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LANES', 'LIKELY', 'ROWS', 'TOGETHER', 'FLOOR', 'DOUBT', 'token_texts', 'Words', 'places_after', 'Places', 'Tree',
            'in_lanes', 'forward', 'rotated', 'attend', 'Lanes', 'lanes_of', 'prefilled', 'Mass', 'next_logprobs',
-           'Explorer', 'joined', 'explore', 'planted', 'Floors', 'exact_mass', 'logs_of', 'exact']
+           'Explorer', 'lengthened', 'joined', 'explore', 'planted', 'Floors', 'exact_mass', 'logs_of', 'exact']
 
 # %% ../../nbs/api/models/09_exact.ipynb #f40c1fa6
 from collections import defaultdict
@@ -356,8 +356,10 @@ class Explorer:
         mass.add("left", question[child[~goes]], longer[~goes])
         return child[goes], token[goes], longer[goes], place[goes]
 
-    def step(self, tree: Tree, grid: np.ndarray, mass: Mass) -> Tree | None:
-        "Compute some children [prefixes, lanes] of a tree; those that live on as the prefixes of a longer one."
+    def step(self, tree: Tree, grid: np.ndarray, mass: Mass) -> tuple[Tree, np.ndarray, list] | None:
+        """Compute some children [prefixes, lanes] of a tree; those that live on as the prefixes of a longer one.
+
+        In place of its keys and values: the prefix that each comes from, and the new ones of each layer."""
         import torch
         rows, which = tree.row[grid[:, 0]], grid.ravel()
         at = torch.from_numpy(rows).to(self.network.device)
@@ -370,26 +372,41 @@ class Explorer:
         order = np.argsort(child, kind="stable")
         child, token, longer, place = (each[order] for each in (child, token, longer, place))
         alive, row = np.unique(child, return_inverse=True)
-        kept, numbers = which[alive], (alive // grid.shape[1], alive % grid.shape[1], tree.row[which[alive]])
-        of, lane, parent = (torch.from_numpy(each).to(at.device) for each in numbers)
-        cache = [
-            [torch.cat([past[parent], own[of, :, lane][:, :, None]], 2) for past, own in zip(*layer)]
-            for layer in zip(tree.cache, after)
-        ]
-        tokens = np.column_stack([tree.tokens[tree.row[kept]], tree.token[kept]])
-        return Tree(tokens, tree.pads[tree.row[kept]], row, token, longer, place, tree.said + 1, cache)
+        parent, kept = tree.row[which[alive]], which[alive]
+        of, lane = (torch.from_numpy(each).to(at.device) for each in np.divmod(alive, grid.shape[1]))
+        new = [[own[of, :, lane] for own in layer] for layer in after]
+        tokens = np.column_stack([tree.tokens[parent], tree.token[kept]])
+        return Tree(tokens, tree.pads[parent], row, token, longer, place, tree.said + 1), parent, new
 
 # %% ../../nbs/api/models/09_exact.ipynb #1a9e5002
-def joined(
-    trees: list[Tree], # of one length
-) -> Tree | None:
-    "All of them as one; nothing where there is none."
+def lengthened(
+    past,   # keys or values of a layer, [prefixes, heads, tokens, size]
+    parent, # [longer ones] the prefix that each comes from
+    new,    # [longer ones, heads, size] of the token that each has more
+):
+    "Keys or values of the longer ones: each number is copied once."
     import torch
-    if not trees: return None
-    offset = np.cumsum([0, *(len(tree.tokens) for tree in trees)])
-    whole = lambda name: np.concatenate([getattr(tree, name) for tree in trees])
-    row = np.concatenate([tree.row + start for tree, start in zip(trees, offset)])
-    cache = [[torch.cat(each) for each in zip(*layer)] for layer in zip(*(tree.cache for tree in trees))]
+    longer = past.new_empty(len(parent), past.shape[1], past.shape[2] + 1, past.shape[3])
+    torch.index_select(past, 0, parent, out=longer[:, :, :-1])
+    longer[:, :, -1] = new
+    return longer
+
+def joined(
+    tree: Tree,                                  # some prefixes, with keys and values
+    found: list[tuple[Tree, np.ndarray, list]], # what its children gave, as `Explorer.step` does
+) -> Tree | None:
+    "The longer prefixes as one tree with its own keys and values; nothing where there is none."
+    import torch
+    if not found: return None
+    trees, parents, new = zip(*found)
+    offset = np.cumsum([0, *(len(each.tokens) for each in trees)])
+    whole = lambda name: np.concatenate([getattr(each, name) for each in trees])
+    row = np.concatenate([each.row + start for each, start in zip(trees, offset)])
+    parent = torch.from_numpy(np.concatenate(parents)).to(tree.cache[0][0].device)
+    cache = [
+        [lengthened(past, parent, torch.cat(own)) for past, own in zip(layer, zip(*more))]
+        for layer, more in zip(tree.cache, zip(*new))
+    ]
     return Tree(*map(whole, ("tokens", "pads")), row, *map(whole, ("token", "logp", "place")), trees[0].said, cache)
 
 # %% ../../nbs/api/models/09_exact.ipynb #1a9e5003
@@ -410,7 +427,7 @@ def explore(
                     tree = tree.part(slice(most))
                 if tree.cache is None: tree = prefilled(explorer.network, tree, explorer.size)
                 longer = [explorer.step(tree, grid, mass) for grid in in_lanes(tree.row, explorer.size)]
-                tree = joined([each for each in longer if each is not None])
+                tree = joined(tree, [each for each in longer if each is not None])
 
 # %% ../../nbs/api/models/09_exact.ipynb #1eb19d50
 def planted(
