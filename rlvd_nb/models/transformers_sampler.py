@@ -72,7 +72,9 @@ class PreallocatedLayer(DynamicLayer):
         self.length = end
         return self._show()
 
-    def _empty(self, rows, like): return like.new_empty(rows, like.shape[1], self.capacity, like.shape[3])
+    def _empty(self, rows, like):
+        # the heads of a token stand side by side in memory: it is written, and rows are copied, in one piece
+        return like.new_empty(rows, self.capacity, like.shape[1], like.shape[3]).transpose(1, 2)
 
     def _show(self):
         self.keys, self.values = (room[:, :, :self.length] for room in self.room)
