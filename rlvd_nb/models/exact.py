@@ -392,7 +392,7 @@ def lengthened(
     return longer
 
 def joined(
-    tree: Tree,                                  # some prefixes, with keys and values
+    tree: Tree,                                 # some prefixes, with keys and values
     found: list[tuple[Tree, np.ndarray, list]], # what its children gave, as `Explorer.step` does
 ) -> Tree | None:
     "The longer prefixes as one tree with its own keys and values; nothing where there is none."

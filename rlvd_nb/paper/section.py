@@ -9,9 +9,7 @@ __all__ = ['PACKAGES', 'INTERVALS', 'versions', 'readable', 'PassingBars', 'pass
 # %% ../../nbs/api/paper/04_section.ipynb #cc5167be
 import io, os, platform
 from base64 import b64encode
-import importlib.metadata as metadata
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +18,7 @@ import pandas as pd
 
 import rlvd_nb
 from ..core.artifacts import checksum, disk_errors, write_json, write_text
+from ..core.cluster import version_of
 from ..core.paths import figures_dir, root
 from ..core.seeds import digest
 from ..stats.estimators import MIN_QUESTIONS, interval_text
@@ -36,10 +35,9 @@ PACKAGES = (
 @cache
 def versions() -> dict[str, str]:
     "Versions of Python and of the packages that numbers depend on, as far as they are installed."
-    found = {"python": platform.python_version(), "rlvd_nb": rlvd_nb.__version__}
-    for name in PACKAGES:
-        with suppress(metadata.PackageNotFoundError): found[name] = metadata.version(name)
-    return found
+    found = {name: version_of(name) for name in PACKAGES}
+    own = {"python": platform.python_version(), "rlvd_nb": rlvd_nb.__version__}
+    return own | {name: version for name, version in found.items() if version}
 
 INTERVALS = [
     ("difference", "difference_low", "difference_high"), ("change", "low", "high"), ("difference", "low", "high"),
