@@ -14,7 +14,7 @@ __all__ = ['TYPES', 'PACKAGES', 'CHECKS', 'SHAPE', 'app', 'cache', 'command', 'P
            'compare', 'parse_numbers', 'evidence_command', 'usage', 'one_line_errors', 'main']
 
 # %% ../../nbs/api/paper/12_report.ipynb #a39b3d87
-import csv, errno, os, platform, re, shlex, shutil, sys, textwrap, time
+import csv, errno, logging, os, platform, re, shlex, shutil, sys, textwrap, time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -121,8 +121,11 @@ def run_section(
         with disk_errors(copy):
             papermill.execute_notebook(
                 str(notebook), str(copy), parameters=parameters, progress_bar=dict(desc=f"section {notebook.stem}"),
-                stderr_file=sys.stderr, cwd=os.getcwd(), extra_arguments=["--IPKernelApp.log_level=ERROR"],
-            )
+                stderr_file=sys.stderr, cwd=os.getcwd(), extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            )  # a kernel that is interrupted says at lower levels that nobody listens any more
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of the cell that was left, too
+        raise
     except PapermillExecutionError as error:
         if error.ename == "KeyboardInterrupt": raise KeyboardInterrupt from None  # Ctrl-C reached the kernel first
         where = (
