@@ -183,7 +183,7 @@ EXACT = "log_valid", "log_right", "log_left_out" # natural logarithms of exact p
 # model of a world of the record's kind no log-probability above that of one in ten million moved by more than .03
 EFFORT = dict(share=.1, least=1e-7, budget=100)
 # in the smoke setting: its models guess, and to follow so many unlikely responses took minutes a model
-QUICK = dict(share=.1, least=1e-4, budget=30)
+QUICK = dict(share=.1, least=1e-2, budget=30)
 
 def effort_of(
     run: Run, # whose exact numbers are wanted

@@ -315,13 +315,12 @@ def check_gguf(
     if start != b"GGUF": raise UserError(f"{path} is no GGUF file; copy or download it again")
     if missing := [name for name in ("gguf", "torch", "transformers") if not find_spec(name)]:
         raise UserError(f'reading {path} needs {" and ".join(missing)}; in a clone of rlvd_nb: pip install ".[train]"')
-    from gguf import GGUFReader
-    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES as known
-    with one_line(f"the GGUF file {path}, which may be cut off,"):
-        field = GGUFReader(path).get_field("general.architecture")
-    name = field.contents() if field else None
-    if name not in known:
-        there = ", ".join(sorted(known))
+    from transformers.integrations.gguf import GGUF_CONFIG_ARCHS, read_gguf_metadata
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+    with one_line(f"the GGUF file {path}, which may be cut off,"): known, _ = read_gguf_metadata(str(path))
+    name, readable = known.get("general.architecture"), {*GGUF_CONFIG_ARCHS, *GGUF_SUPPORTED_ARCHITECTURES}
+    if name not in readable:
+        there = ", ".join(sorted(readable))
         raise UserError(f"{path} is of the architecture {name!r}, which transformers cannot read; it reads: {there}")
 
 # %% ../../nbs/api/models/02_checkpoints.ipynb #3ec90371
@@ -333,7 +332,7 @@ def dequantise(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     check_gguf(path)
-    with tempfile.TemporaryDirectory() as alone, one_line(f"the GGUF file {path}"):
+    with tempfile.TemporaryDirectory() as alone, one_line(f"the GGUF file {path}, which may be cut off,"):
         Path(alone, "model.gguf").symlink_to(path.resolve())  # nothing beside it is read
         given = dict(gguf_file="model.gguf", local_files_only=True)
         network, found = AutoModelForCausalLM.from_pretrained(

@@ -443,7 +443,7 @@ def planted(
     )
 
 # %% ../../nbs/api/models/09_exact.ipynb #14ae68cb
-FLOOR, DOUBT = 1e-7, 1e-3 # to begin with
+FLOOR, DOUBT = 1e-7, 1e-3 # to begin with; the first is higher where more may be left out
 
 @dataclass
 class Floors:
@@ -479,7 +479,8 @@ def exact_mass(
     places = Places([grammar_of(task, question) for question in questions], words, ends)
     ids = Tokenized(tokenizer, network.config).encode(prompts, params.max_tokens)
     silent, n = [end for end in ends if end in words.silent], len(questions)
-    mass, floors = Mass(*np.zeros((3, n)), np.zeros(n, int)), Floors(np.full(n, FLOOR), np.full(n, DOUBT))
+    mass = Mass(*np.zeros((3, n)), np.zeros(n, int))
+    floors = Floors(np.full(n, max(FLOOR, 1e-3 * least)), np.full(n, DOUBT))
     todo = np.arange(n)
     for _ in range(4):
         for total in (mass.valid, mass.bare, mass.left, mass.nodes): total[todo] = 0

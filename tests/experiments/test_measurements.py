@@ -1,5 +1,6 @@
 """Evidence files: what they hold is what was measured, whole or refused; a killed run ends with the same bytes."""
 import os, signal, subprocess, sys, time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,11 @@ from scipy import stats
 from rlvd_nb.core.artifacts import pack
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.experiments.capability import check_gates, gates, over_replicates, question_groups, replicate_table
+from rlvd_nb.experiments.frontier import frontier
 from rlvd_nb.experiments.measurements import (
-    EXACT, SAMPLED, Measurements, read_measurements, store_for, write_measurements,
+    EXACT, SAMPLED, Measurements, measured, read_measurements, store_for, write_measurements,
 )
+from rlvd_nb.experiments.run import begin_run
 
 QUESTIONS = 400
 
@@ -92,30 +95,36 @@ def test_the_store_of_a_killed_worker_goes_and_that_of_one_at_work_stays(tmp_pat
     assert not list(tmp_path.glob(name))
 
 
-MEASURE = """
+def measure(folder: Path) -> None:
+    "The seventh replicate of a small frontier: a base model, its RLVR and two snapshots."
+    run = begin_run("03", "smoke").vary(
+        replicate="world", snapshots=True, checkpoint=1, steps=2, samples=4, rates=[1e-3], test_questions=2
+    )
+    measured(frontier(run), [7], folder)
+
+
+KILLED = """
 import sys
 from pathlib import Path
-from rlvd_nb.experiments.frontier import frontier
-from rlvd_nb.experiments.measurements import measured
-from rlvd_nb.experiments.run import begin_run
-run = begin_run("03", "smoke").vary(
-    replicate="world", snapshots=True, checkpoint=1, steps=2, samples=4, rates=[1e-3], test_questions=2
-)
-measured(frontier(run), [7], Path(sys.argv[1]))
+sys.path[:0] = sys.argv[1].split(":")
+from test_measurements import measure
+measure(Path(sys.argv[2]))
 """
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
     "Killed after its base model was measured, and gone on with in an empty store: only the file was left."
-    def start(folder, store):
-        env = os.environ | dict(RLVD_OUT=str(tmp_path / store), TQDM_DISABLE="1")
-        given = [sys.executable, "-c", MEASURE, str(tmp_path / folder)]
-        return subprocess.Popen(given, env=env, start_new_session=True)
-    killed, file = start("killed", "first"), tmp_path / "killed" / "7.npz"
+    here, file = Path(__file__).resolve().parent, tmp_path / "killed" / "7.npz"
+    killed = subprocess.Popen(
+        [sys.executable, "-c", KILLED, f"{here}:{here.parent}", str(file.parent)],
+        env=os.environ | dict(RLVD_OUT=str(tmp_path / "first")), start_new_session=True,
+    )
     deadline = time.time() + 120
     while not file.exists() and killed.poll() is None and time.time() < deadline: time.sleep(.05)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait(10)
     assert len(read_measurements(file).models) == 1
-    assert start("killed", "second").wait(200) == 0 and start("whole", "third").wait(200) == 0
+    for folder, store in (("killed", "second"), ("whole", "third")):
+        monkeypatch.setenv("RLVD_OUT", str(tmp_path / store))
+        measure(tmp_path / folder)
     assert file.read_bytes() == (tmp_path / "whole" / "7.npz").read_bytes()
