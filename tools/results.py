@@ -177,33 +177,6 @@ def sharing_ledger() -> str:
     return ledger("operator_claims")
 
 
-RESULTS = [
-    ("The record: exact capability over worlds (section 11)", record_arms, record_ledger),
-    ("RLVR, sharpening, and RLVR with one thing changed (section 11)", sharpening, one_thing_changed),
-    ("What a warm-up carries over, by how much domains share (section 13)", sharing_ledger),
-    ("RLVR (section 03)", rlvr, computed, hardest),
-    ("Ways of training, one base model (section 05)", arms),
-    ("New knowledge, by pattern of the lessons (section 07)", doses),
-    ("New knowledge in three worlds: an earlier edition's run (0.1.0, other base models, five seeds)", worlds),
-    ("What makes a response worth distilling (section 08)", indicators), ("The ledger of claims (section 09)", ledger),
-]
-
-
-def results() -> str:
-    "The text of RESULTS.md."
-    parts = [f"## {title}\n\n" + "\n\n".join(make() for make in makers) for title, *makers in RESULTS]
-    head = (
-        "# Results\n\nThe tables of the recorded lab run, written by `tools/results.py` from the files in `figures/`;"
-        " nothing here is typed by hand.\nIntervals are 95 %, over worlds in section 11, over questions and training"
-        " seeds elsewhere; [how to read these\nnumbers](nbs/how_to_read_these_numbers.ipynb). Sections 02 to 09 come"
-        " from one world and base model, section 06 from\nanother, at one learning rate, but for the earlier edition's"
-        " three worlds. In the ledger p is taken over training seeds where there are\nseveral, the interval over"
-        " questions and seeds, so that the two may disagree: [what they can and cannot"
-        " tell](README.md#what-it-can-and-cannot-tell)."
-    )
-    return "\n\n".join([head, *parts]) + "\n"
-
-
 def models() -> str:
     "The lab's worlds beside real models: accuracy, capability, and who falls against chance."
     went = lambda row, name: f"{row[f'{name}_before']:.1f} → {row[f'{name}_after']:.1f}"
@@ -236,81 +209,189 @@ def worlds_of(name: str, file: str = "record_changes") -> str:
     return f"worlds {', '.join(runs)}"
 
 
+def change_of(arm: str, measure: str, name: str = "record_changes") -> str:
+    "What an arm moves a measure by, in points, over worlds."
+    found = read(name)
+    if "step" in found: found = found[found["step"] == found["step"].max()]
+    return change(found.set_index(["arm", "measure"]).loc[(arm, measure)], 100, "value")
+
+
+def effect(claim: str, name: str) -> str:
+    "The effect by which a claim of the record is judged."
+    return points(*read(name).set_index("id").loc[claim, list(ENDS)])
+
+
+def judged(claim: str, name: str) -> str:
+    "What became of a paper's primary claim."
+    row = read(name).set_index("id").loc[claim]
+    return f"p {p_value(row['p'])}, paper {claim[0]}'s primary claim, {row['verdict']}"
+
+
+def chosen_rate() -> str:
+    "The learning rate that training reward chose for the record."
+    return rate_name(settings("05", "record").learning_rate).removeprefix("RLVR at ")
+
+
+def rates() -> list[str]:
+    "The arms of the frontier."
+    return list(dict.fromkeys(read("record_frontier").query("step > 0")["arm"]))
+
+
+SECTION_11, SECTION_13 = "[section 11](nbs/11_record.ipynb)", "[section 13](nbs/13_shared_reasoning.ipynb)"
+KNOWLEDGE, REASONING = "new knowledge at 4e-4", "reasoning only at 4e-4"
+
+
+def about_rlvr() -> str:
+    "What RLVR does to accuracy and capability."
+    lowest, along = rates()[0], "record_frontier"
+    return (
+        f"**RLVR raises accuracy by {change_of('RLVR', 'accuracy')} points and moves exact pass@256 on answerable"
+        f" questions by {change_of('RLVR', 'pass@256')}**, at the learning rate that training reward chooses"
+        f" ({chosen_rate()}; {worlds_of('record')}; {SECTION_11}). At {lowest.removeprefix('RLVR at ')} it moves them by"
+        f" {change_of(lowest, 'accuracy', along)} and {change_of(lowest, 'pass@256', along)} ({worlds_of('frontier')})."
+    )
+
+
+def about_teaching() -> str:
+    "What a teacher adds."
+    return (
+        "**A teacher that states facts which the base model lacks raises capability by"
+        f" {effect('A.0', 'record_claims')} points more than RLVR does**, on all questions"
+        f" ({judged('A.0', 'record_claims')}). On answerable ones it adds no more"
+        f" ({change_of(KNOWLEDGE, 'pass@256')}) than the base model's own right responses do"
+        f" ({change_of('base ← base', 'pass@256')})."
+    )
+
+
+def about_warming_up() -> str:
+    "What a warm-up carries over."
+    name = "operator_claims"
+    return (
+        "**A warm-up on puzzles carries over what domains share: from no shared word to all of them, accuracy rises"
+        f" by {effect('B.0', name)} points** ({judged('B.0', name)}; {worlds_of('operator', name)}; {SECTION_13})."
+        f" Where nothing is shared it does no more than a placebo ({effect('B.1p, s = 0', name)})."
+    )
+
+
 def findings() -> str:
-    "Four findings in plain sentences, each with its numbers, for the README."
-    warmed = read("operator_claims").set_index("id")
-    by_claim = lambda id: points(*warmed.loc[id, ["value", "low", "high"]])
-    moved, claims = read("record_changes").set_index(["arm", "measure"]), read("record_claims").set_index("id")
-    along = read("record_frontier")
-    last = along[along["step"] == along["step"].max()].set_index(["arm", "measure"])
-    arms = list(dict.fromkeys(last.index.get_level_values("arm")))
-    by = lambda arm, measure, table=moved: change(table.loc[(arm, measure)], 100, "value")
-    sharp = read("record_sharpening")
-    both, hard, looks = read("record_sharpening_both"), "hard: pass@256", f"base, begun with {LOOKS_AGAIN}"
+    "Three findings in plain sentences, each with its number, and the lab beside real models, for the README."
+    lines = [f"{i}. {say()}" for i, say in enumerate((about_rlvr, about_teaching, about_warming_up), 1)]
+    more = (
+        "How RLVR compares with sharpening, what becomes of hard questions, and which habits it spreads, is said with"
+        " all numbers in [RESULTS.md](RESULTS.md#what-else-was-found)."
+    )
+    beside = "The lab beside real models, as they were sampled ([section 10](nbs/10_real_models.ipynb)):"
+    return "\n".join([BEGIN, *lines, "", more, "", beside, "", models(), "", lucky(), END])
+
+
+def by_difficulty() -> str:
+    "Hard and other questions under RLVR."
+    return (
+        "**Hard questions gain, the others lose.** Where the base model gives a valid response less than once in 256"
+        f" tries, RLVR moves pass@256 by {change_of('RLVR', 'hard: pass@256')} points, on the other answerable"
+        f" questions by {change_of('RLVR', 'answerable, not hard: pass@256')}. What is gained on hard ones may hang on how this"
+        f" world was built ({SECTION_11})."
+    )
+
+
+def beside_sharpening() -> str:
+    "RLVR against the base model sharpened without training."
+    sharp, both = read("record_sharpening"), read("record_sharpening_both")
     least = lambda table: -100 * table.query("measure == 'accuracy' and p_holm == p_holm")["less_value"].max()
-    again = sharp.set_index(["arm", "measure"]).loc[looks]
+    again = sharp.set_index(["arm", "measure"]).loc[f"base, begun with {LOOKS_AGAIN}"]
     less = lambda measure: points(*(100 * again.loc[measure, f"less_{end}"] for end in ENDS))
-    ways = len(falls_short(sharp))
-    primary, spoken = claims.loc["A.0"], read("record_reflection").set_index(["changed", "measure"])
+    return (
+        f"**RLVR's accuracy is more than sharpening gives.** {len(falls_short(sharp))} ways to sharpen the base model"
+        " without training (lower temperatures, powers of each response's probability, beginnings in each pattern of"
+        f" the text) are {least(sharp):.1f} points less accurate or more, {len(falls_short(both))} that were added"
+        f" later {least(both):.1f} or more. On hard questions it may be no more: made to look again at its first step,"
+        f" the base model is {less('hard: pass@256')} points from RLVR in their pass@256, and {less('accuracy')} in"
+        " accuracy (computed, without right answers at the end of a wrong chain)."
+    )
+
+
+def by_rate() -> str:
+    "RLVR at every learning rate."
+    along = read("record_frontier")
+    each = "; ".join(
+        f"{arm.removeprefix('RLVR at ')}: {change_of(arm, 'accuracy', 'record_frontier')} and"
+        f" {change_of(arm, 'pass@256', 'record_frontier')}" for arm in rates()
+    )
+    return (
+        f"**The learning rate matters.** After {along['step'].max()} steps, by learning rate, accuracy and pass@256"
+        f" have moved by {each} points ({worlds_of('frontier')}; differences between rates are not tested)."
+    )
+
+
+def by_students() -> str:
+    "What students of a teacher gain, beside RLVR."
+    return (
+        f"**New knowledge less RLVR.** The students move exact pass@256 on all questions by"
+        f" {change_of(KNOWLEDGE, 'all: pass@256')} points (new knowledge) and {change_of(REASONING, 'all: pass@256')}"
+        f" (reasoning only), RLVR by {change_of('RLVR', 'all: pass@256')}. On the answerable questions alone new"
+        f" knowledge adds no more ({change_of(KNOWLEDGE, 'pass@256')}) than reasoning only"
+        f" ({change_of(REASONING, 'pass@256')}) or the base model's own right responses"
+        f" ({change_of('base ← base', 'pass@256')})."
+    )
+
+
+def habits() -> str:
+    "Where RLVR spreads reflection words."
+    spoken = read("record_reflection").set_index(["changed", "measure"])
     habit = lambda changed: spoken.loc[(changed, "RLVR less base, longer paths")]
     words = lambda row: f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]".replace("-", "−")
-    rate = rate_name(settings("05", "record").learning_rate).removeprefix("RLVR at ")
-    rates = "; ".join(
-        f"{arm.removeprefix('RLVR at ')}: {by(arm, 'accuracy', last)} and {by(arm, 'pass@256', last)}" for arm in arms
+    return (
+        "**RLVR spreads a habit where the text has it, and does not bring it where it never was.** To a response to"
+        f" a path of three hops and more it adds {words(habit('as recorded'))} reflection words; in the same"
+        f" worlds, where the text has a second look only at shorter paths, {words(habit('verify-to-2'))} (p of the"
+        f" difference {p_value(habit('verify-to-2')['less_p'])}, {worlds_of('verify-to-2', 'record_reflection')};"
+        f" {SECTION_11})."
     )
-    lines = [
-        (
-            f"**RLVR, at the learning rate that training reward chooses ({rate}), moves accuracy by"
-            f" {by('RLVR', 'accuracy')} points and exact pass@256 on answerable questions by"
-            f" {by('RLVR', 'pass@256')}** ({worlds_of('record')}). On the hard ones, where the base model gives a"
-            " valid response less than once in 256 tries, pass@256 moves by"
-            f" {by('RLVR', 'hard: pass@256')}, on the other answerable ones by"
-            f" {by('RLVR', 'answerable, not hard: pass@256')}. What is gained on hard questions may hang on how this"
-            f" world was built ([section 11](nbs/11_record.ipynb)). Its accuracy is"
-            f" more than sharpening gives: {ways} ways to sharpen the base model without training (lower temperatures,"
-            " powers of each response's probability, beginnings in each pattern of the text) are"
-            f" {least(sharp):.1f} points less accurate or more, {len(falls_short(both))} that were added later"
-            f" {least(both):.1f} or more. On hard questions it may be no more: made to look again at its first step,"
-            f" the base model is {less(hard)} points from RLVR in their pass@256, and {less('accuracy')} in accuracy"
-            " (computed, without right answers at the end of a wrong chain)."
-        ),
-        (
-            f"**The learning rate matters.** After {along['step'].max()} steps, by learning rate, accuracy and"
-            f" pass@256 have moved by {rates} points ({worlds_of('frontier')}; differences between rates are not"
-            " tested)."
-        ),
-        (
-            f"**New knowledge less RLVR: {points(primary['value'], primary['low'], primary['high'])} points of exact"
-            f" pass@256 on all questions** (p {p_value(primary['p'])}, the primary claim, {primary['verdict']}); the"
-            f" students move it by {by('new knowledge at 4e-4', 'all: pass@256')} (new knowledge) and"
-            f" {by('reasoning only at 4e-4', 'all: pass@256')} (reasoning only), RLVR by {by('RLVR', 'all: pass@256')}."
-            " On the answerable questions alone new knowledge adds no more"
-            f" ({by('new knowledge at 4e-4', 'pass@256')}) than reasoning only"
-            f" ({by('reasoning only at 4e-4', 'pass@256')}) or the base model's own right responses"
-            f" ({by('base ← base', 'pass@256')})."
-        ),
-        (
-            "**RLVR spreads a habit where the text has it, and does not bring it where it never was.** To a response to"
-            f" a path of three hops and more it adds {words(habit('as recorded'))} reflection words; in the same"
-            " worlds, where the text has a second look only at shorter paths,"
-            f" {words(habit('verify-to-2'))} (p of the difference {p_value(habit('verify-to-2')['less_p'])},"
-            f" {worlds_of('verify-to-2', 'record_reflection')}; [section 11](nbs/11_record.ipynb))."
-        ),
-        (
-            f"**What a warm-up on puzzles carries over rises with what domains share: {by_claim('B.0')} points of"
-            " accuracy from no shared word to all** (p"
-            f" {p_value(warmed.loc['B.0', 'p'])}, paper B's primary claim, {warmed.loc['B.0', 'verdict']};"
-            f" {worlds_of('operator', 'operator_claims')}, less a placebo in words of its own). Where nothing is shared"
-            f" it does no more than the placebo ({by_claim('B.1p, s = 0')}); where the shared step tells nothing it is"
-            f" used all the same ({by_claim('F.1')}) and accuracy stays ({by_claim('F.2')}). After RLVR on 100 examples"
-            f" the warmed model leads by {by_claim('B.2a, s = 1')} points at first and by {by_claim('B.2b, s = 1')} in"
-            f" the end, with nothing shared by {by_claim('B.2a, s = 0')} and {by_claim('B.2b, s = 0')}"
-            " ([section 13](nbs/13_shared_reasoning.ipynb))."
-        ),
-    ]
-    beside = "The lab beside real models, as they were sampled ([section 10](nbs/10_real_models.ipynb)):"
-    said = [*(f"{i}. {line}" for i, line in enumerate(lines, 1)), "", beside, "", models(), "", lucky()]
-    return "\n".join([BEGIN, *said, END])
+
+
+def after_the_warm_up() -> str:
+    "What the shared step and RLVR on few examples do."
+    of = lambda claim: effect(claim, "operator_claims")
+    return (
+        f"**After the warm-up.** Where the shared step tells nothing it is used all the same ({of('F.1')}) and accuracy"
+        f" stays ({of('F.2')}). After RLVR on 100 examples the warmed model leads by {of('B.2a, s = 1')} points at"
+        f" first and by {of('B.2b, s = 1')} in the end, with nothing shared by {of('B.2a, s = 0')} and"
+        f" {of('B.2b, s = 0')} ({SECTION_13})."
+    )
+
+
+def also() -> str:
+    "What the README leaves out."
+    found = by_difficulty, beside_sharpening, by_rate, by_students, habits, after_the_warm_up
+    return "\n".join(f"- {say()}" for say in found)
+
+
+RESULTS = [
+    ("What else was found", also),
+    ("The record: exact capability over worlds (section 11)", record_arms, record_ledger),
+    ("RLVR, sharpening, and RLVR with one thing changed (section 11)", sharpening, one_thing_changed),
+    ("What a warm-up carries over, by how much domains share (section 13)", sharing_ledger),
+    ("RLVR (section 03)", rlvr, computed, hardest),
+    ("Ways of training, one base model (section 05)", arms),
+    ("New knowledge, by pattern of the lessons (section 07)", doses),
+    ("New knowledge in three worlds: an earlier edition's run (0.1.0, other base models, five seeds)", worlds),
+    ("What makes a response worth distilling (section 08)", indicators), ("The ledger of claims (section 09)", ledger),
+]
+
+
+def results() -> str:
+    "The text of RESULTS.md."
+    parts = [f"## {title}\n\n" + "\n\n".join(make() for make in makers) for title, *makers in RESULTS]
+    head = (
+        "# Results\n\nThe tables of the recorded lab run, written by `tools/results.py` from the files in `figures/`;"
+        " nothing here is typed by hand.\nIntervals are 95 %, over worlds in section 11, over questions and training"
+        " seeds elsewhere; [how to read these\nnumbers](nbs/how_to_read_these_numbers.ipynb). Sections 02 to 09 come"
+        " from one world and base model, section 06 from\nanother, at one learning rate, but for the earlier edition's"
+        " three worlds. In the ledger p is taken over training seeds where there are\nseveral, the interval over"
+        " questions and seeds, so that the two may disagree: [what they can and cannot"
+        " tell](README.md#what-it-can-and-cannot-tell)."
+    )
+    return "\n\n".join([head, *parts]) + "\n"
 
 
 def readme(text: str) -> str:
