@@ -247,8 +247,8 @@ def about_rlvr() -> str:
     return (
         f"**RLVR raises accuracy by {change_of('RLVR', 'accuracy')} points and moves exact pass@256 on answerable"
         f" questions by {change_of('RLVR', 'pass@256')}**, at the learning rate that training reward chooses"
-        f" ({chosen_rate()}; {worlds_of('record')}; {SECTION_11}). At {lowest.removeprefix('RLVR at ')} it moves them by"
-        f" {change_of(lowest, 'accuracy', along)} and {change_of(lowest, 'pass@256', along)} ({worlds_of('frontier')})."
+        f" ({chosen_rate()}; {worlds_of('record')}; {SECTION_11}). At {lowest.removeprefix('RLVR at ')} it moves them"
+        f" by {change_of(lowest, 'accuracy', along)} and {change_of(lowest, 'pass@256', along)} ({worlds_of('frontier')})."
     )
 
 
@@ -289,8 +289,8 @@ def by_difficulty() -> str:
     return (
         "**Hard questions gain, the others lose.** Where the base model gives a valid response less than once in 256"
         f" tries, RLVR moves pass@256 by {change_of('RLVR', 'hard: pass@256')} points, on the other answerable"
-        f" questions by {change_of('RLVR', 'answerable, not hard: pass@256')}. What is gained on hard ones may hang on how this"
-        f" world was built ({SECTION_11})."
+        f" questions by {change_of('RLVR', 'answerable, not hard: pass@256')}. What is gained on hard ones may hang"
+        f" on how this world was built ({SECTION_11})."
     )
 
 
