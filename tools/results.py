@@ -248,7 +248,8 @@ def about_rlvr() -> str:
         f"**RLVR raises accuracy by {change_of('RLVR', 'accuracy')} points and moves exact pass@256 on answerable"
         f" questions by {change_of('RLVR', 'pass@256')}**, at the learning rate that training reward chooses"
         f" ({chosen_rate()}; {worlds_of('record')}; {SECTION_11}). At {lowest.removeprefix('RLVR at ')} it moves them"
-        f" by {change_of(lowest, 'accuracy', along)} and {change_of(lowest, 'pass@256', along)} ({worlds_of('frontier')})."
+        f" by {change_of(lowest, 'accuracy', along)} and {change_of(lowest, 'pass@256', along)}"
+        f" ({worlds_of('frontier')})."
     )
 
 
