@@ -14,7 +14,8 @@ import pandas as pd
 from math_verify import parse, verify
 
 from rlvd_nb.tasks.base import load_task
-from rlvd_nb.tasks.grading import default_workers, distinct_work, grade_pairs, verdict_counts
+from rlvd_nb.core.workers import processors
+from rlvd_nb.tasks.grading import distinct_work, grade_pairs, verdict_counts
 
 BINS = {(0, 0): 14, (1, 4): 18, (5, 16): 34, (17, 64): 69, (65, 128): 78, (129, 256): 287} # right of 256 -> questions
 SPELLINGS = (
@@ -76,7 +77,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--loop", type=int, default=512)
-    parser.add_argument("--workers", type=int, default=default_workers())
+    parser.add_argument("--workers", type=int, default=processors())
     given = parser.parse_args()
     path = Path(os.environ.get("RLVD_DATA") or Path(__file__).parents[2] / "shared" / "data") / "math500.jsonl"
     if not path.is_file(): parser.exit(2, f"no {path}; set RLVD_DATA to a folder with math500.jsonl\n")

@@ -33,6 +33,8 @@ def disk_errors(
         place = error.filename and Path(error.filename).parent
         nowhere = error.errno == errno.ENOENT and place in (path, *path.parents)  # such as a new file in /proc
         if error.errno not in UNWRITABLE and not nowhere: raise
+        file = Path(error.filename or path)
+        if path.parent not in file.parents and file not in path.parents: path = file  # a temporary folder, such as /tmp
         ours = ", or set RLVD_OUT to another folder" * (out_dir() in path.resolve().parents)
         raise UserError(
             f"cannot write {path}: {os.strerror(error.errno).lower()}; make room or permit it{ours}"
@@ -124,7 +126,7 @@ def locked(
         with disk_errors(folder): lock.acquire()
     except Timeout as error:
         raise UserError(
-            f"another process has held {lock.lock_file} for {seconds:.0f} s; wait for it or remove the file"
+            f"another process has held {lock.lock_file} for {seconds:.0f} s; wait for it, or stop it"
         ) from error
     try: yield
     finally: lock.release()

@@ -18,7 +18,7 @@ def is_checkout(
 ) -> bool:
     "Whether `folder` is the root of an rlvd_nb checkout."
     settings = folder / "settings.ini"
-    return settings.is_file() and "lib_name = rlvd_nb" in settings.read_text()
+    return settings.is_file() and b"lib_name = rlvd_nb" in settings.read_bytes()
 
 def root() -> Path:
     "The project's root folder."

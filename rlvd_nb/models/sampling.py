@@ -32,8 +32,9 @@ class SamplingParams:
     def __post_init__(self):
         whole = dict.fromkeys(("top_k", "max_tokens", "seed"), Integral)
         for name, kind in (dict(temperature=Real, top_p=Real) | whole).items():
-            if isinstance(value := getattr(self, name), kind): continue
-            raise UserError(f"{name} must be a {'whole ' * (name in whole)}number, not {value!r}")
+            if not isinstance(value := getattr(self, name), kind):
+                raise UserError(f"{name} must be a {'whole ' * (name in whole)}number, not {value!r}")
+            object.__setattr__(self, name, int(value) if name in whole else float(value))  # equal ones have one name
         if not self.temperature >= 0: raise UserError(f"temperature must be 0 or more, not {self.temperature}")
         if self.temperature == float("inf"): raise UserError("temperature must be finite, not inf")
         if self.seed < 0: raise UserError(f"seed must be 0 or more, not {self.seed}")

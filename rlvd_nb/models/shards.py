@@ -73,9 +73,10 @@ def engine_there(
     engine: str,  # transformers, vllm, or auto
     place: Place, # where; a cluster must be connected
 ) -> str:
-    "The engine that is meant, by what can run on a worker of the cluster; as it was given anywhere else."
+    "The engine that is meant, by what can run where it will draw; as it was given where nothing is shared out."
     check_engine(engine)
-    if engine != "auto" or not place.ray: return engine
+    if engine != "auto" or not (place.ray or place.processes): return engine
+    if not place.ray: return chosen_engine(engine)
     one = Place("ray", 1, place.address)
     answers = parts_at(one, partial(alone, chosen_engine), [0], lambda _: engine, gpus=True)
     chosen, = (part for _, there, part in answers if there)

@@ -15,6 +15,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,7 @@ def text_of(
     if value is None or value != value: raise UserError(f"{where}: {name} is missing")
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise UserError(f"{where}: {name} must be text, not {type(value).__name__}")
+    if isinstance(value, float) and not isfinite(value): raise UserError(f"{where}: {name} is {value}, no number")
     return as_text(value)
 
 def gold_question(
@@ -229,8 +231,9 @@ def samples_by_model(
     "The samples of each model that the file names, or of one without a name."
     table = checked_samples(table, path)
     if "model" not in table: return {"": indexed(table, path)}
-    if table["model"].isna().any(): raise UserError(f"{path}: sample {table['model'].isna().argmax() + 1} has no model")
-    return {name: indexed(part, path) for name, part in table.groupby(table["model"].map(as_text), sort=False)}
+    names = table["model"].map(as_text)
+    if (none := names.isna() | (names == "")).any(): raise UserError(f"{path}: sample {none.argmax() + 1} has no model")
+    return {name: indexed(part, path) for name, part in table.groupby(names, sort=False)}
 
 def check_enough(
     models: dict[str, pd.DataFrame], # samples by model

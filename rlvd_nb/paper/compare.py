@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CUT_OFF', 'MIN_SAMPLES', 'FEWEST_QUESTIONS', 'MANY_CUT_OFF', 'PAGE_CSS', 'read_samples', 'noted_samples',
            'check_one_model', 'checked_samples', 'check_truths', 'cut_off', 'indexed', 'samples_a_question',
-           'check_graded', 'check_same_grader', 'check_comparable', 'read_pair', 'golds', 'errors_as', 'failures',
-           'say_cut_off', 'say_failures', 'as_responses', 'without_chains', 'measurable', 'judged', 'if_right',
-           'moved_by_errors', 'compared', 'say_differences', 'page', 'record', 'compare_files', 'as_table']
+           'check_graded', 'check_same_grader', 'check_comparable', 'same_seed', 'read_pair', 'golds', 'errors_as',
+           'failures', 'say_cut_off', 'say_failures', 'as_responses', 'without_chains', 'measurable', 'judged',
+           'if_right', 'moved_by_errors', 'compared', 'say_differences', 'page', 'record', 'compare_files', 'as_table']
 
 # %% ../../nbs/api/paper/08_compare.ipynb #eb12ac55
 import base64, html, io
@@ -130,7 +130,8 @@ def indexed(
 
 def _whole(value) -> bool:
     "Whether a value is a whole number, be it one that another program made a float of."
-    return not isinstance(value, bool) and isinstance(value, (int, float, np.number)) and float(value).is_integer()
+    number = not isinstance(value, bool) and isinstance(value, (int, float, np.number))
+    return number and -2**63 <= value < 2**63 and float(value).is_integer()
 
 # %% ../../nbs/api/paper/08_compare.ipynb #d54f1cf9
 MIN_SAMPLES = 2     # below that, no null
@@ -202,6 +203,15 @@ def check_comparable(
     return n
 
 # %% ../../nbs/api/paper/08_compare.ipynb #8f736fc2
+def same_seed(
+    a: pd.DataFrame, b: pd.DataFrame, # samples of two models
+) -> list[str]:
+    "A note where `rlvd sample` drew both with one seed: the null of who moved is of independent draws."
+    seeds = [set(map(as_text, table["seed"].dropna())) if "seed" in table else set() for table in (a, b)]
+    if not (both := seeds[0] & seeds[1]): return []
+    return [f"both files were drawn with seed {_some(both)}, that is with the same random numbers, where who moves by"
+            " chance is told from independent draws; draw one of them with another --seed"]
+
 def read_pair(
     paths: tuple,         # the two files
     common: bool = False, # whether to take the questions that both have
@@ -210,7 +220,7 @@ def read_pair(
     "The samples of both files, and what a reader must know of how they were read; UserError where nothing is common."
     (a, first), (b, second) = (noted_samples(path, **layout) for path in paths)
     asked = [set(table["question_id"]) for table in (a, b)]
-    both, notes = asked[0] & asked[1], [*first, *second]
+    both, notes = asked[0] & asked[1], [*first, *second, *same_seed(a, b)]
     if not common or asked[0] == asked[1]: return (a, b), notes
     if not both: raise UserError(f"{paths[0]} and {paths[1]} have no question in common")
     of = " and ".join(f"{len(each)} of {path}" for each, path in zip(asked, paths))

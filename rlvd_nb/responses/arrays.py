@@ -158,7 +158,7 @@ def chain_validity(
     models: dict[str, pd.DataFrame], # graded rows by name, with chain and fault
     seed: int = 0,                   # not used: the interval of a share draws nothing
 ) -> pd.DataFrame:
-    "A row a model and quantity, mean over questions with its 95 % interval; no rows where steps cannot be checked."
+    "A row a model and quantity, mean over questions with its 95 % interval; none where there is nothing to check."
     found = []
     for name, rows in models.items():
         if rows["chain"].isna().any(): continue
@@ -169,6 +169,7 @@ def chain_validity(
             "a step not asked for or missing (plan)": ((rows["fault"] == "plan").fillna(False), right | True),
         }
         for quantity, (holds, among) in shares.items():
+            if not among.any(): continue  # nothing is right
             value = share_interval(
                 holds[among].astype(float).groupby(rows.loc[among, "question_id"]).mean().to_numpy()
             )

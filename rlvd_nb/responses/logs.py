@@ -38,12 +38,14 @@ class Opened:
 
 def _csv_rows(path: Path) -> list[dict]:
     "Rows of a CSV file, all values as text; a line that has fewer or more of them than the first is refused."
+    limit = csv.field_size_limit(2**31 - 1)  # a response may be long
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file, strict=True)
             rows = list(table)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: no readable CSV file ({error}); it may be cut off") from error
+    finally: csv.field_size_limit(limit)
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values():
             raise UserError(f"{path} line {number}: it has not the {len(table.fieldnames)} columns of the first line")
@@ -114,6 +116,12 @@ def _without_metrics(opened: Opened, metric: str | None) -> None:
     "Refuse a metric for a file that has but one verdict a sample."
     if metric: raise UserError(f"{opened.path}: no metrics in it to choose {metric!r} from; leave --metric out")
 
+def _has(row: dict, names: Sequence[str], what: str) -> None:
+    "Refuse a row that lacks a column that others have."
+    for name in names:
+        empty = isinstance(value := row.get(name), (list, dict)) and not value
+        if value is None or empty: raise UserError(f"{what} has no {name}, which other rows have")
+
 def _of_task(opened: Opened, task: str | None) -> list[dict]:
     "The rows of one task, where a column says which; all of them otherwise."
     if "task" not in opened.names:
@@ -133,8 +141,8 @@ def _first(names: Sequence[str], there: Sequence[str]) -> str | None:
 def _whole_number(value, place: str) -> int:
     "A count; UserError on anything else."
     try: number = float(value) if not isinstance(value, bool) else float("nan")
-    except (TypeError, ValueError): number = float("nan")
-    if not number.is_integer() or number < 0: 
+    except (TypeError, ValueError, OverflowError): number = float("nan")
+    if not number.is_integer() or number < 0:
         raise UserError(f"{place} is {value!r}; it must be a whole number, 0 or more")
     return int(number)
 
@@ -158,10 +166,10 @@ def read_counts(
     rows, seen = _of_task(opened, task), set()
     found = dict(question_id=[], verdict=[], model=[])
     for row in rows:
-        name, who = as_text(row[asked]), as_text(row.get("model"))
+        name, who = as_text(row.get(asked)), as_text(row.get("model"))
         if not name: raise UserError(f"{opened.path}: a row has no {asked}")
         place = f"{opened.path}: question {name!r}: "
-        size, hits = _whole_number(row[n], place + n), _whole_number(row[c], place + c)
+        size, hits = _whole_number(row.get(n), place + n), _whole_number(row.get(c), place + c)
         if size < 1: raise UserError(f"{place}{n} is 0; it was never asked")
         if size > MOST: raise UserError(f"{place}{n} is {size}; at most {MOST:,} samples a question are read")
         if hits > size: raise UserError(f"{place}{c} is {hits}, which is more than {n}, {size}")
@@ -195,9 +203,13 @@ def _lm_eval_verdicts(row: dict, name: str, where: str) -> list[tuple[str, str |
     inner = left[0] if len(left) == 1 else left
     said_all = isinstance(row["resps"][0][0], str) and isinstance(inner, list)  # likelihoods of choices are lists too
     answers = inner if said_all and all(isinstance(text, str) for text in inner) else []
-    if len(answers) > 1:
+    if len(answers) > 1 and not isinstance(row[name], list):
         known = [(RIGHT if text == str(row.get("target")) else UNPARSED if text == INVALID else WRONG, text)
                  for text in answers]
+        right = sum(verdict == RIGHT for verdict, _ in known)
+        if not isinstance(row[name], (int, float)) or abs(row[name] * len(known) - right) > 1e-6:
+            raise UserError(f"{where} is {row[name]!r}, and {right} of its {len(known)} answers are its target: the"
+                            " metric compares otherwise, and does not say which are right; grade them (`rlvd grade`)")
         return [(verdict, None if text == INVALID else text) for verdict, text in known]
     said = inner if isinstance(inner, str) else None
     values = row[name] if isinstance(row[name], list) else [row[name]]
@@ -211,7 +223,7 @@ def _same_documents(rows: list[dict], path: Path) -> None:
     seen = {}
     for row in rows:
         mark = row.get("doc_hash") or row.get("target")
-        if seen.setdefault(row["doc_id"], mark) != mark:
+        if seen.setdefault(row.get("doc_id"), mark) != mark:
             raise UserError(f"{path}: doc_id {row['doc_id']!r} stands for two questions; give the log of one task")
 
 def read_lm_eval(
@@ -227,6 +239,7 @@ def read_lm_eval(
     rows = [row for row in rows if not kept or row.get("filter") == kept]
     found, most, judged = [], 0, 0
     for row in rows:
+        _has(row, ("doc_id", "resps", name), f"{opened.path}: the row of doc_id {row.get('doc_id')!r}")
         verdicts = _lm_eval_verdicts(row, name, f"{opened.path}: {name} of doc_id {row['doc_id']}")
         drawn = max((len(each) for each in row["resps"] if isinstance(each, list)), default=1)
         if isinstance(row["resps"][0][0], str): most, judged = max(most, drawn), max(judged, len(verdicts))
@@ -259,8 +272,9 @@ def samples_of_metric(
 def _lighteval_row(row: dict, name: str, path: Path) -> list[dict]:
     "Samples of one question."
     doc, (k, n) = row["doc"], samples_of_metric(name)
-    value, asked = (row.get("metric") or row.get("metrics"))[name], as_text(doc.get("id")) or doc.get("query")
-    place = f"{path}: {name} of question {asked!r}"
+    values, asked = row.get("metric") or row.get("metrics"), as_text(doc.get("id")) or doc.get("query")
+    _has(values or {}, (name,), f"{path}: question {asked!r}")
+    value, place = values[name], f"{path}: {name} of question {asked!r}"
     if k > 1: raise UserError(f"{place}: pass@{k} does not say how many of {n} were right; choose a metric with k=1")
     if n == 1 or name.startswith("maj"): return [dict(question_id=asked, verdict=verdict_of(value, place))]
     hits = value * n
@@ -278,7 +292,7 @@ def read_lighteval(
     tasks = [str(row["doc"].get("task_name")) for row in opened.rows]
     wanted = one_of("task", tasks, task, opened.path)
     rows = [row for row, name in zip(opened.rows, tasks) if name == wanted]
-    values = [row.get("metric") or row.get("metrics") for row in rows]
+    values = [row.get("metric") or row.get("metrics") or {} for row in rows]
     there = [name for each in values for name, value in each.items() if value is not None]
     chosen = one_of("metric", there, metric, opened.path)
     most = max((len(row["model_response"].get("text") or []) for row in rows), default=1)
@@ -307,6 +321,7 @@ def read_evalplus(
         raise UserError(f"{opened.path}: results of another version of evalplus, without base_status; evaluate again")
     extra = any(each.get("plus_status") for each in samples)
     chosen = one_of("metric", ["base", "plus"] if extra else ["base"], metric, opened.path)
+    for each in samples: _has(each, (f"{chosen}_status",), f"{opened.path}: a sample of {each['task_id']}")
     passed = lambda each: each["base_status"] == "pass" and (chosen == "base" or each["plus_status"] == "pass")
     verdict = lambda each: RIGHT if passed(each) else WRONG
     return _samples([dict(question_id=each["task_id"], verdict=verdict(each)) for each in samples]), []

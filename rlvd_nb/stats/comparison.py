@@ -547,7 +547,8 @@ def _support_null(a, n, fit, simulations, seed, observed: dict) -> tuple:
     again, first = redraw(fit, a, n, simulations, seed) > 0, a > 0
     rates = _support_rates((again & first).sum(1), (again & ~first).sum(1), (~again & first).sum(1))
     told = lambda value: np.isfinite(value) and len(a) >= MIN_QUESTIONS
-    p = {name: float(_simulated_p(rates[name], value)[2]) if told(value) else np.nan
+    where = {name: each[np.isfinite(each)] for name, each in rates.items()}  # where nothing is solved there is no rate
+    p = {name: float(_simulated_p(where[name], value)[2]) if told(value) else np.nan
          for name, value in observed.items()}
     return {name: float(np.nanmean(r)) if np.isfinite(r).any() else np.nan for name, r in rates.items()}, p
 

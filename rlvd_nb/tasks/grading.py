@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SERVED', 'BATCH', 'ON_RAY', 'work_key', 'distinct_work', 'failed', 'grade_one', 'resident_peak', 'limit_memory',
            'limit_cpu', 'die_with_parent', 'start_worker', 'grade_batch', 'ready', 'main_hidden', 'CleanProcess',
-           'CleanContext', 'check_importable', 'Limits', 'default_workers', 'bounded_pool', 'Ledger', 'drain',
-           'grade_pooled', 'graded_here', 'places_of', 'judging', 'graded_on_ray', 'grade_pairs', 'verdict_counts',
-           'run_ons', 'check_golds']
+           'CleanContext', 'check_importable', 'Limits', 'bounded_pool', 'Ledger', 'drain', 'grade_pooled',
+           'graded_here', 'places_of', 'judging', 'graded_on_ray', 'grade_pairs', 'verdict_counts', 'run_ons',
+           'check_golds']
 
 # %% ../../nbs/api/tasks/02_grading.ipynb #c19be9e7
 import contextlib, multiprocessing, os, queue, resource, signal, sys, threading, time, types
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from ..core.cluster import cluster, parts_on_ray, workers_there
 from ..core.errors import UserError
-from ..core.workers import Place
+from ..core.workers import Place, processors
 from .base import ERROR, RIGHT, VERDICTS, Grade, Question, Task, ran_on
 
 # %% ../../nbs/api/tasks/02_grading.ipynb #4dce508f
@@ -166,10 +166,6 @@ class Limits:
     def __post_init__(self):
         for name in ("workers", "seconds", "memory_mb"):
             if not getattr(self, name) > 0: raise UserError(f"{name} must be above 0, not {getattr(self, name)!r}")
-
-def default_workers() -> int:
-    "The processors this process may use."
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 # %% ../../nbs/api/tasks/02_grading.ipynb #4e98c14f
 @contextlib.contextmanager
@@ -328,7 +324,7 @@ def grade_pairs(
 ) -> list[Grade]:
     "The grade of every pair, in the order given; what is the same work is done once."
     first, numbers = distinct_work(task, pairs)
-    wanted = min(default_workers() if workers is None else workers, max(1, len(first)))
+    wanted = min(processors() if workers is None else workers, max(1, len(first)))
     limits, places = Limits(wanted, max(seconds, getattr(task, "seconds", 0)), memory_mb), places_of(
         numbers, len(first)
     )

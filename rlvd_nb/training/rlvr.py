@@ -286,12 +286,14 @@ def pass_at_k_advantages(
 ):
     "The advantage of each rollout, and the share of groups without a gradient (arXiv 2508.10751, section 2.3)."
     import torch
-    right = torch.tensor([each == 1 for each in rewards]).view(-1, group)
-    wrong = (~right).sum(1, keepdim=True).tolist()
-    none = torch.tensor([[math.comb(w, k) / math.comb(group, k)] for [w] in wrong]) # no right one among k
-    none_beside = torch.tensor([[math.comb(max(w - 1, 0), k - 1) / math.comb(group - 1, k - 1)] for [w] in wrong])
+    right, known = (torch.tensor([test(each) for each in rewards]).view(-1, group)
+                    for test in (lambda each: each == 1, lambda each: each is not None))
+    wrong, sizes = (which.sum(1).tolist() for which in (known & ~right, known))
+    among = lambda few, many, of: math.comb(few, of) / math.comb(many, of) if many >= of else 0.
+    none = torch.tensor([[among(w, size, k)] for w, size in zip(wrong, sizes)]) # no right one among k
+    none_beside = torch.tensor([[among(max(w - 1, 0), size - 1, k - 1)] for w, size in zip(wrong, sizes)])
     spread = (none * (1 - none)).sqrt()
-    away = torch.where(right, none, none - none_beside)
+    away = torch.where(right, none, none - none_beside) * known  # what could not be judged has no gradient
     return (away / (spread + 1e-4)).flatten(), (spread == 0).float().mean().item()
 
 # %% ../../nbs/api/training/07_rlvr.ipynb #9bcd6f86

@@ -375,6 +375,6 @@ def leave_model(
     points: list[dict], # `training_points`
 ) -> None:
     "Write weights, tokenizer and `history.json`; of checkpoints the snapshots remain."
-    for folder in work.glob("checkpoint-*"): retire(folder, trainer.args.save_total_limit is None)
     save(model.merge_and_unload() if hasattr(model, "merge_and_unload") else model, trainer.processing_class, work)
     write_json(work / "history.json", points)
+    for folder in work.glob("checkpoint-*"): retire(folder, trainer.args.save_total_limit is None)

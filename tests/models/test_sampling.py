@@ -1,5 +1,5 @@
 """The sampler is exact: the model's own distribution, token by token, whoever else is in the batch."""
-import warnings
+import json, warnings
 
 import numpy as np
 import pytest
@@ -282,3 +282,8 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(lab):
     sampler = TransformersSampler(Small(model, 0, RuntimeError("shapes differ")), tokenizer)
     with pytest.raises(RuntimeError, match="shapes differ"):
         list(sampler.sample([Request(PROMPTS[0], 0, 4)], SamplingParams(max_tokens=6)))
+
+
+def test_equal_settings_have_one_name_whatever_their_type():
+    one, other = SamplingParams(temperature=1, seed=np.int64(3)), SamplingParams(temperature=np.float32(1), seed=3)
+    assert one == other and json.dumps(one.key()) == json.dumps(other.key())

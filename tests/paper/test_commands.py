@@ -205,6 +205,7 @@ BAD_ROWS = [
     ([GOOD[0], dict(question="q", response="7")], "row 2: gold is missing"),
     ([row | dict(gold=" ") for row in GOOD], "row 1: gold is empty"),
     ([row | dict(gold=["7"]) for row in GOOD], "row 1: gold must be text, not list"),
+    ([row | dict(gold=float("inf")) for row in GOOD], "row 1: gold is inf, no number"),
     ([*GOOD, GOOD[0] | dict(response=None)], "row 4: response is missing"),
     ([row | dict(response=True) for row in GOOD], "row 1: response must be text, not bool"),
     ([dict(question="q", response="7")], "no column 'gold'; there are: question, response"),

@@ -381,3 +381,11 @@ def test_a_folder_is_no_file(tmp_path):
 def test_out_must_be_a_folder(good, tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="is a file; give a folder"): compare_files(good, good, tmp_path / "out")
+
+
+@pytest.mark.parametrize("seeds, said", [((0, 0), True), ((0, 1), False), ((None, None), False)])
+def test_draws_with_one_seed_are_said(write, tmp_path, no_pictures, seeds, said):
+    "`rlvd sample` gives every model of one seed the same random numbers, and the null takes them for independent."
+    files = [write(f"{i}.jsonl", rows(counts, seed=seed)) for i, (counts, seed) in enumerate(zip((A, B), seeds))]
+    found = compare_files(*files, tmp_path / "out")
+    assert any("both files were drawn with seed '0'" in sentence for sentence in found["said"]) == said

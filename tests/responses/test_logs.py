@@ -2,7 +2,7 @@
 
 The files in tests/logs were written by lm-eval 0.4.13, lighteval 0.13.0, inspect-ai 0.3.285 and evalplus 0.3.1, with
 models that answer by lot; in inspect_one.json the transcripts were left out."""
-import importlib.util, json, shutil
+import importlib.util, json, re, shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -140,6 +140,9 @@ BAD = [
     ([dict(question="q0", n=4, correct=5)], {}, "question 'q0': correct is 5, which is more than n, 4"),
     ([dict(question="q0", n=4, correct=-1)], {}, "question 'q0': correct is -1; it must be a whole number"),
     ([dict(question="q0", n="four", correct=1)], {}, "question 'q0': n is 'four'; it must be a whole number"),
+    ([dict(question="q0", n=10**400, correct=1)], {}, "question 'q0': n is 1000000000000000000000000"),
+    ([*COUNTS, dict(question="q9", n=4)], {}, "question 'q9': correct is None; it must be a whole number"),
+    ([row | dict(model="m" * (i > 0)) for i, row in enumerate(COUNTS)], {}, "sample 1 has no model"),
     (COUNTS + COUNTS[:1], {}, "question 'q0': it stands there twice"),
     ([row | dict(task=f"t{i % 2}") for i, row in enumerate(COUNTS)], {}, "several tasks: t0, t1; choose one with --t"),
     ([row | dict(task="t0") for row in COUNTS], dict(task="t9"), "no task 't9'; there are: t0"),
@@ -179,6 +182,27 @@ def test_a_log_that_was_cut_off(tmp_path, name, message):
     path = tmp_path / name
     path.write_bytes((LOGS / name).read_bytes()[:-40])
     with pytest.raises(UserError, match=message): read_log(path)
+
+
+MANY = dict(doc_id=0, target="so 70 + 2 = 72 #### 72", resps=[["72", "72"]], filtered_resps=[["72", "72"]], filter="all")
+
+
+@pytest.mark.parametrize("row, message", [
+    (MANY | dict(exact_match=1.), "is 1.0, and 0 of its 2 answers are its target: the metric compares otherwise"),
+    (MANY, "the row of doc_id 0 has no exact_match, which other rows have"),
+    (MANY | dict(exact_match=1., resps=[]), "the row of doc_id 0 has no resps, which other rows have"),
+])
+def test_rows_of_lm_eval_that_do_not_say_what_is_right(tmp_path, row, message):
+    other = MANY | dict(doc_id=1, target="72", exact_match=1.)
+    path = write_rows(tmp_path / "a.jsonl", [row, other])
+    with pytest.raises(UserError, match=re.escape(message)): read_log(path, metric="exact_match")
+    table, _ = read_log(write_rows(tmp_path / "b.jsonl", [other]))
+    assert table["verdict"].tolist() == ["right", "right"]
+
+
+def test_a_long_response_in_a_csv_file(tmp_path):
+    (tmp_path / "a.csv").write_text("question_id,verdict,response\nq0,right," + 200_000 * "x" + "\n")
+    assert len(read_log(tmp_path / "a.csv")[0]["response"][0]) == 200_000
 
 
 def test_logs_of_two_tasks_in_one_file(tmp_path):

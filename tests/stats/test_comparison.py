@@ -410,6 +410,18 @@ def test_support_null_by_hand():
     assert found.p["retention"] < 0.01  # a second draw would have lost some
 
 
+def test_draws_that_solve_nothing_say_nothing_of_discovery(monkeypatch):
+    "They are no evidence for either side, so that p is that of the other draws."
+    a, b = np.repeat([1, 0], [5, 45]), np.repeat([1, 0], [7, 43])
+    some = np.zeros((20, 50), int)
+    some[:, :4] = 1
+    fit, p = c.BetaBinomialFit(0.3, 1.0, 0.1, 0.0), []
+    for again in (some, np.concatenate([some, np.zeros((80, 50), int)])):
+        monkeypatch.setattr(c, "redraw", lambda *_: again)
+        p.append(c.support_change(a, b, 8, fit).p["discovery"])
+    assert p[0] == p[1] == pytest.approx(2 / 21)
+
+
 # extrapolation
 
 def test_extrapolated_band():

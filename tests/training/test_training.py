@@ -2,6 +2,7 @@
 import json, math, os, signal, subprocess, sys, time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from tiny_lab import BRIEF, SIZE, TASK
 
 import rlvd_nb.training.rlvr as rlvr
+import rlvd_nb.training.trainers as trainers
 from rlvd_nb.core.errors import UserError
 from rlvd_nb.tasks.base import ERROR, RIGHT, WRONG, Grade
 from rlvd_nb.models.checkpoints import Model, open_model
@@ -87,6 +89,24 @@ def test_rlvr_raises_the_reward_it_is_given(tiny_base, store):
 def test_a_verifier_error_is_no_reward():
     broken = Judge("broken", lambda text: {"r": RIGHT, "w": WRONG}.get(text, ERROR))
     assert make_reward(broken, QUESTIONS[:1])(["r", "w", "e"], [QUESTIONS[0].id] * 3) == [1., 0., None]
+
+
+def test_what_could_not_be_judged_counts_neither_way():
+    "A group of which k are left has the advantages of that smaller group; the rest has no gradient."
+    advantages, _ = rlvr.pass_at_k_advantages([1., None, 0., 0.], 4, 2)
+    alone, _ = rlvr.pass_at_k_advantages([1., 0., 0.], 3, 2)
+    assert advantages[1] == 0 and advantages[[0, 2, 3]].tolist() == alone.tolist() and alone[0] > 0 > alone[1]
+    assert rlvr.pass_at_k_advantages([1., None, None, None], 4, 2)[0].tolist() == [0.] * 4
+
+
+def test_checkpoints_stay_until_the_model_is_written(tmp_path, monkeypatch):
+    "A disk that is full at the end costs the last steps and not the training."
+    def full(*_): raise OSError(28, "No space left on device")
+    monkeypatch.setattr(trainers, "save", full)
+    (tmp_path / "checkpoint-3").mkdir()
+    trainer = SimpleNamespace(args=SimpleNamespace(save_total_limit=1), processing_class=None)
+    with pytest.raises(OSError): trainers.leave_model(tmp_path, trainer, None, [])
+    assert (tmp_path / "checkpoint-3").is_dir()
 
 
 # stop strings
