@@ -184,7 +184,8 @@ def test_a_log_that_was_cut_off(tmp_path, name, message):
     with pytest.raises(UserError, match=message): read_log(path)
 
 
-MANY = dict(doc_id=0, target="so 70 + 2 = 72 #### 72", resps=[["72", "72"]], filtered_resps=[["72", "72"]], filter="all")
+SAID = [["72", "72"]]
+MANY = dict(doc_id=0, target="so 70 + 2 = 72 #### 72", resps=SAID, filtered_resps=SAID, filter="all")
 
 
 @pytest.mark.parametrize("row, message", [
