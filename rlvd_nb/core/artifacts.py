@@ -202,14 +202,25 @@ def about(
     said = [*what, named, how.get("variant"), *(f"{count} {of}" for count, of in counts if count)]
     return ", ".join([each for each in said if each] + ([f"seed {how['seed']}"] if "seed" in how else []))
 
+def _size(path: Path) -> int:
+    "Bytes of a file; none where another process has renamed it meanwhile."
+    try: return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError: return 0
+
+def _row(folder: Path) -> list[dict]:
+    "An artifact's line of the inventory; none where another process has renamed it meanwhile."
+    try:
+        key, size = _key(folder), sum(map(_size, folder.rglob("*")))
+        made = datetime.fromtimestamp(folder.stat().st_mtime)
+    except FileNotFoundError: return []
+    state = "damaged" if key is None else folder.suffix.lstrip(".").split("-")[0] or "whole"
+    return [dict(kind=folder.parent.name, name=folder.name, bytes=size, made=f"{made:%Y-%m-%d %H:%M}", state=state,
+                 about=about(key or {}))]
+
 def inventory() -> list[dict]:
     "Every artifact of the store, kind by kind, oldest first: name, size in bytes, when it was made, state, what it is."
     folders = [path for kind in store_dir().glob("*") if kind.is_dir() for path in kind.iterdir() if path.is_dir()]
-    size = lambda folder: sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    state = lambda folder, key: "damaged" if key is None else folder.suffix.lstrip(".").split("-")[0] or "whole"
-    date = lambda folder: f"{datetime.fromtimestamp(folder.stat().st_mtime):%Y-%m-%d %H:%M}"
-    rows = [dict(kind=path.parent.name, name=path.name, bytes=size(path), made=date(path), state=state(path, key),
-                 about=about(key or {})) for path in folders for key in [_key(path)]]
+    rows = [row for folder in folders for row in _row(folder)]
     return sorted(rows, key=lambda row: (row["kind"], row["made"], row["name"]))
 
 # %% ../../nbs/api/core/05_artifacts.ipynb #65f37d22
