@@ -76,7 +76,7 @@ def engine_there(
     "The engine that is meant, by what can run where it will draw; as it was given where nothing is shared out."
     check_engine(engine)
     if engine != "auto" or not (place.ray or place.processes): return engine
-    if not place.ray: return chosen_engine(engine)
+    if not place.ray: return "transformers"  # vLLM takes all processors for itself
     one = Place("ray", 1, place.address)
     answers = parts_at(one, partial(alone, chosen_engine), [0], lambda _: engine, gpus=True)
     chosen, = (part for _, there, part in answers if there)
