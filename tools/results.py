@@ -222,7 +222,7 @@ def effect(claim: str, name: str) -> str:
 
 
 def judged(claim: str, name: str) -> str:
-    "What became of a primary claim."
+    "What became of a claim."
     row = read(name).set_index("id").loc[claim]
     return f"p {p_value(row['p'])}, {row['verdict']}"
 
@@ -275,7 +275,8 @@ def about_warming_up() -> str:
         f" {effect('B.0', name)} points from no shared word to all of them**, on average over three target domains"
         f" (our primary claim about paper B's mechanism, {judged('B.0', name)}; {worlds_of('operator', name)};"
         f" {SECTION_13}). Where nothing is shared the two differ by {effect('B.1p, s = 0', name)}. That every domain is"
-        f" lifted, as paper B has it, stays undecided: {effect('B.1, s = 1', name)} in the one that gains least."
+        f" lifted, as paper B has it: {effect('B.1, s = 1', name)} in the one that gains least"
+        f" ({judged('B.1, s = 1', name)})."
     )
 
 
@@ -293,8 +294,8 @@ def findings() -> str:
 def by_difficulty() -> str:
     "Hard and other questions under RLVR."
     return (
-        "**In pass@256 hard questions gain and the others lose, although in a single try most become likelier to be"
-        " solved.** Where the base model gives a valid response less than once in 256"
+        "**In pass@256 hard questions gain and the others lose**, although a single try at the less difficult ones gains"
+        f" {effect('A4.5', 'record_claims')} points. Where the base model gives a valid response less than once in 256"
         f" tries, RLVR moves pass@256 by {change_of('RLVR', 'hard: pass@256')} points, on the other answerable"
         f" questions by {change_of('RLVR', 'answerable, not hard: pass@256')}. What is gained on hard ones may hang"
         f" on how this world was built ({SECTION_11})."
@@ -398,8 +399,7 @@ def results() -> str:
         " 07 to 09 come from\nworld 12, which is none of the record's, section 06 from a world of its own, each at one"
         " learning rate; section 07's\nthree worlds are an earlier edition's. In the ledger p is taken over training"
         " seeds where there are several, the interval\nover questions and seeds, so that the two may disagree: [what"
-        " they can and cannot"
-        " tell](README.md#what-it-can-and-cannot-tell)."
+        " they can and cannot tell](README.md#what-it-can-and-cannot-tell)."
     )
     return "\n\n".join([head, *parts]) + "\n"
 

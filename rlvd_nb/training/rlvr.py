@@ -286,8 +286,8 @@ def pass_at_k_advantages(
 ):
     "The advantage of each rollout, and the share of groups without a gradient (arXiv 2508.10751, section 2.3)."
     import torch
-    right, known = (torch.tensor([test(each) for each in rewards]).view(-1, group)
-                    for test in (lambda each: each == 1, lambda each: each is not None))
+    right = torch.tensor([each == 1 for each in rewards]).view(-1, group)
+    known = torch.tensor([each is not None for each in rewards]).view(-1, group)
     wrong, sizes = (which.sum(1).tolist() for which in (known & ~right, known))
     among = lambda few, many, of: math.comb(few, of) / math.comb(many, of) if many >= of else 0.
     none = torch.tensor([[among(w, size, k)] for w, size in zip(wrong, sizes)]) # no right one among k
