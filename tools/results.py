@@ -295,8 +295,8 @@ def by_difficulty() -> str:
     "Hard and other questions under RLVR."
     return (
         "**In pass@256 hard questions gain and the others lose**, although a single try at the less difficult ones"
-        f" gains {effect('A4.5', 'record_claims')} points. Where the base model gives a valid response less than once in 256"
-        f" tries, RLVR moves pass@256 by {change_of('RLVR', 'hard: pass@256')} points, on the other answerable"
+        f" gains {effect('A4.5', 'record_claims')} points. Where the base model gives a valid response less than once"
+        f" in 256 tries, RLVR moves pass@256 by {change_of('RLVR', 'hard: pass@256')} points, on the other answerable"
         f" questions by {change_of('RLVR', 'answerable, not hard: pass@256')}. What is gained on hard ones may hang"
         f" on how this world was built ({SECTION_11})."
     )
