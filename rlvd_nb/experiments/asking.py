@@ -28,11 +28,12 @@ from .run import Run
 # %% ../../nbs/api/experiments/03_asking.ipynb #6f6e561a
 def sampling_of(
     run: Run,      # its temperature, seed
+    name: str,     # of the model in the report
     draw: int = 0, # 0, or 1 for an independent second draw
 ) -> SamplingParams:
-    "How the run's models answer."
+    "How a model of the run answers; a name, unlike weights, is the same on every machine, and so is the seed."
     s = run.settings
-    seed = derive_seed("evaluation", s.seed, draw)
+    seed = derive_seed("evaluation", s.seed, name, draw)
     return SamplingParams(s.temperature, s.top_k, s.top_p, s.max_tokens, seed, tuple(s.stop))
 
 def note_samples(
@@ -46,12 +47,13 @@ def note_samples(
     "Note among the run's inputs which samples it stands on."
     engine = [run.engine] if run.engine != "transformers" else []
     if engine: run.inputs["engine"] = run.engine
-    made_of = [model.fingerprint, sampling_of(run, draw).key(), n, *engine]
+    made_of = [model.fingerprint, sampling_of(run, name, draw).key(), n, *engine]
     run.inputs.setdefault("samples", {})[f"{name}, {where}, draw {draw}"] = digest(made_of)
 
 # %% ../../nbs/api/experiments/03_asking.ipynb #b624448f
 def sampling_key(
     run: Run,                      # its temperature, seed, template, task
+    name: str,                     # of the model in the report
     model: Model,                  # who answers
     questions: Sequence[Question], # what is asked
     n: int,                        # responses to each
@@ -59,7 +61,7 @@ def sampling_key(
 ) -> dict:
     "What determines graded responses."
     return dict(
-        model=model.fingerprint, params=sampling_of(run, draw).key(), n=n, engine=run.engine,
+        model=model.fingerprint, params=sampling_of(run, name, draw).key(), n=n, engine=run.engine,
         template=run.settings.template, task=run.task.source(), grader=run.task.version,
         questions=[q.id for q in questions], code=1, **numbers_key(model.folder, run.engine),
     )
@@ -77,7 +79,7 @@ def ask_questions(
     "Graded responses, a row each, sampled now as far as they are not in the store."
     note_samples(run, name, model, where, n, draw)
     label = f"{name}, {where}{', second draw' * draw}"
-    params, template = sampling_of(run, draw), run.settings.template
+    params, template = sampling_of(run, name, draw), run.settings.template
     return respond(model, run.task, questions, n, params, template=template, label=label, engine=run.engine)
 
 CUT_OFF = .1 # share of responses from which on it is said that they had too little room
@@ -113,7 +115,7 @@ def sample_rows(
     questions, n = run.questions(split), run.settings.samples
     note_samples(run, name, model, split, n, draw)
     def make(work: Path) -> None: add_part(work, ask_questions(run, name, model, questions, split, n, draw))
-    rows = read_parts(made("responses", sampling_key(run, model, questions, n, draw), make), [])
+    rows = read_parts(made("responses", sampling_key(run, name, model, questions, n, draw), make), [])
     note_lengths(run, f"{name}, {split}, draw {draw}", lengths_of(rows))
     return rows
 
@@ -135,7 +137,7 @@ def sample_responses(
         save_responses(work / "arrays.npz", tabulate(rows, kept))
         write_json(work / "failed.json", [q.id for q in failed])
         write_json(work / "lengths.json", lengths_of(rows))
-    folder = made("tables", sampling_key(run, model, questions, n, draw), make)
+    folder = made("tables", sampling_key(run, name, model, questions, n, draw), make)
     failed, lengths = set(json.loads((folder / "failed.json").read_text())), folder / "lengths.json"
     if lengths.is_file():  # older tables have none
         note_lengths(run, f"{name}, {split}, draw {draw}", json.loads(lengths.read_text()))

@@ -280,7 +280,7 @@ def read_sets(
         name: evidence.model(name).fingerprint for name, arm in experiment.arms.items() if arm.make is not teach_set
     }
     settings = {name: value for name, value in vars(run.settings).items() if name not in ("workers", "seeds")}
-    key = dict(settings=settings, first=experiment.run.settings.seed, sources=sources, task=run.task.source(), code=1)
+    key = dict(settings=settings, first=experiment.run.settings.seed, sources=sources, task=run.task.source(), code=2)
     def make(work: Path) -> None: build_sets(evidence).to_parquet(work / "sets.parquet", index=False)
     return pd.read_parquet(made("response-sets", key, make) / "sets.parquet")
 

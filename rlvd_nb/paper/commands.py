@@ -395,13 +395,13 @@ def sampled(
     task: Task,               # who asks and judges
     questions: list[Question], # what is asked
     samples: int,             # responses a question
-    params: SamplingParams,   # how they are drawn; its seed is the run's
+    params: SamplingParams,   # how they are drawn; the model makes a seed of its own of theirs
     template: str,            # what the model reads around the question
     engine: str = "auto",     # transformers, vllm, or auto: vLLM where it can run
     place: Place = Place(),   # where
 ) -> Iterator[pd.DataFrame]:
     "Graded responses, some questions after others, with the columns that `grade_file` and `compare_files` read."
-    drawn = SamplingParams(**vars(params) | dict(seed=derive_seed("evaluation", params.seed, 0)))
+    drawn = SamplingParams(**vars(params) | dict(seed=derive_seed("evaluation", params.seed, model.fingerprint)))
     engine = engine_there(engine, place)
     how = dict(template=template, label=f"{name}, {task.name}", engine=engine, sampler=sharded(name, engine, place))
     asked = pd.DataFrame([dict(question_id=q.id, question=q.prompt, gold=q.gold) for q in questions])

@@ -383,9 +383,12 @@ def test_out_must_be_a_folder(good, tmp_path):
     with pytest.raises(UserError, match="is a file; give a folder"): compare_files(good, good, tmp_path / "out")
 
 
-@pytest.mark.parametrize("seeds, said", [((0, 0), True), ((0, 1), False), ((None, None), False)])
-def test_draws_with_one_seed_are_said(write, tmp_path, no_pictures, seeds, said):
-    "`rlvd sample` gives every model of one seed the same random numbers, and the null takes them for independent."
-    files = [write(f"{i}.jsonl", rows(counts, seed=seed)) for i, (counts, seed) in enumerate(zip((A, B), seeds))]
+@pytest.mark.parametrize("weights, seeds, said", [
+    ("xx", (0, 0), True), ("xx", (0, 1), False), ("xy", (0, 0), False), ("xx", (None, None), False)])
+def test_the_same_draws_are_said(write, tmp_path, no_pictures, weights, seeds, said):
+    "`rlvd sample` gives a model the same responses again if it has the same seed, and another model others."
+    drawn = [{name: value for name, value in (("weights", each), ("seed", seed)) if seed is not None}
+             for each, seed in zip(weights, seeds)]
+    files = [write(f"{i}.jsonl", rows(counts, **of)) for i, (counts, of) in enumerate(zip((A, B), drawn))]
     found = compare_files(*files, tmp_path / "out")
-    assert any("both files were drawn with seed '0'" in sentence for sentence in found["said"]) == said
+    assert any("both files hold draws of one model with seed 0" in each for each in found["said"]) == said
