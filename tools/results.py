@@ -370,6 +370,26 @@ def after_the_warm_up() -> str:
     )
 
 
+NAMES = """\
+- Students are the base model, fine-tuned. *base ← base* and *base ← RLVR* learn from right responses of the base and
+  of the RLVR model; the others from a teacher that knows every fact: *reasoning only* about training questions that
+  the base model answered by a valid chain, *new knowledge* about questions that need facts which it lacks and the
+  test asks for, *extended* about all training questions. *On-policy*: the student writes, the teacher's probabilities
+  correct it. *At 4e-4* names a learning rate.
+- A response is the answer alone (*direct*), a chain that states two steps at once (*skip*), one that states each
+  (*step*) or that looks at every step twice (*verify*); lessons of the pattern *fact* state a single fact.
+- A *valid* or *verified* response is right in every step. *Answerable* questions need no fact that the base model's
+  text never states; *hard* ones are answerable, and a valid response of the base model is rarer than one in 256.
+- Sharpening: a *temperature* below 1, each response's probability raised to a *power*, or responses made to *begin*
+  as a pattern does. One thing changed: a second look mends a quarter of the errors (*correction-0.25*) or none
+  (*correction-0*) and not half, the base model has a third of the parameters (*smaller*), or the text looks twice at
+  paths of at most two hops (*verify-to-2*).
+- *s* is the share of the words of a reasoning step that domains have in common.
+- Where a claim speaks of both students or of every domain, its number is that of the one that gains least. A4.7 of
+  section 11 asks only whether any hard question falls out of reach, which a share, never below zero, can hardly deny:
+  its size says more than its verdict."""
+
+
 def also() -> str:
     "What the README leaves out."
     found = by_difficulty, beside_sharpening, by_rate, by_students, habits, after_the_warm_up
@@ -377,7 +397,7 @@ def also() -> str:
 
 
 RESULTS = [
-    ("What else was found", also),
+    ("What else was found", also), ("Names in the tables", lambda: NAMES),
     ("The record: exact capability over worlds (section 11)", record_arms, record_ledger),
     ("RLVR, sharpening, and RLVR with one thing changed (section 11)", sharpening, one_thing_changed),
     ("What a warm-up carries over, by how much domains share (section 13)", sharing_ledger),

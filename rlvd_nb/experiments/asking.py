@@ -96,9 +96,10 @@ def note_lengths(
     asked: str,    # who was asked what, such as "base, test"
     lengths: dict, # `lengths_of`
 ) -> None:
-    "Note how long responses were among the run's inputs, with a warning where many were cut off."
-    run.inputs.setdefault("lengths", {})[asked] = lengths
-    if (cut := 1 - lengths["ended"]) <= CUT_OFF: return
+    "Note how long responses were among the run's inputs, with a warning, once a model, where many were cut off."
+    noted = run.inputs.setdefault("lengths", {})
+    warned, noted[asked] = asked in noted and noted[asked]["ended"] < 1 - CUT_OFF, lengths
+    if (cut := 1 - lengths["ended"]) <= CUT_OFF or warned: return  # another training of it seldom has another length
     print(f"warning: {asked}: {100 * cut:.0f} % of the responses were cut off at {run.settings.max_tokens} tokens (mean"
           f" length {lengths['tokens']:.0f}); what they would have answered counts as not right, so raise max_tokens")
 
