@@ -91,15 +91,18 @@ def lengths_of(
     return dict(ended=round(float(rows["finished"].mean()), 4), tokens=round(float(rows["tokens"].mean()), 2))
 
 # %% ../../nbs/api/experiments/03_asking.ipynb #3bf7b927
+_warned = set() # of what was said already in this process
+
 def note_lengths(
     run: Run,      # whose responses they are
     asked: str,    # who was asked what, such as "base, test"
     lengths: dict, # `lengths_of`
 ) -> None:
     "Note how long responses were among the run's inputs, with a warning, once a model, where many were cut off."
-    noted = run.inputs.setdefault("lengths", {})
-    warned, noted[asked] = asked in noted and noted[asked]["ended"] < 1 - CUT_OFF, lengths
-    if (cut := 1 - lengths["ended"]) <= CUT_OFF or warned: return  # another training of it seldom has another length
+    run.inputs.setdefault("lengths", {})[asked] = lengths
+    told = run.settings.section, asked, run.settings.max_tokens
+    if (cut := 1 - lengths["ended"]) <= CUT_OFF or told in _warned: return  # its other trainings do much the same
+    _warned.add(told)
     print(f"warning: {asked}: {100 * cut:.0f} % of the responses were cut off at {run.settings.max_tokens} tokens (mean"
           f" length {lengths['tokens']:.0f}); what they would have answered counts as not right, so raise max_tokens")
 
