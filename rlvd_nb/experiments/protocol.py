@@ -234,10 +234,10 @@ class Evidence(Replicate):
         return sample_responses(run, ask.arm, model, ask.split, ask.samples, ask.draw)
 
     def along(self, ask: Ask) -> dict[int, Responses]:
-        "Responses at every snapshot of an arm's training, by step; step 0 is the model it starts from."
+        "Responses at every snapshot of an arm's training, by step; step 0 is its start, the last one it."
         start, run = self.experiment.arms[ask.arm].start, in_domain(self.run, ask.domain)
         models = snapshots(self.model(ask.arm), self.model(start))
-        named = {step: f"{ask.arm}, step {step}" if step else start for step in models}
+        named = {step: f"{ask.arm}, step {step}" for step in models} | {0: start, max(models): ask.arm}
         found = [sample_responses(run, named[step], model, ask.split, ask.samples) for step, model in models.items()]
         return dict(zip(models, on_common_questions(*found, split=ask.split)))
 
