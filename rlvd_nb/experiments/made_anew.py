@@ -49,7 +49,8 @@ def record_run(
     run = begin_run("05", "smoke")
     brief = dict(question_depths=[2, 3], train_questions=15)  # exact numbers of long questions take longest
     tasks = {name: options | brief for name, options in run.settings.tasks.items()}
-    return run.vary(replicate="world", tasks=tasks, steps=2, samples=8, test_questions=12)
+    enough = dict(samples=32, teacher_samples=32)  # for a right response to some question that both can answer
+    return run.vary(replicate="world", tasks=tasks, steps=2, test_questions=12, **enough)
 
 def made_anew(
     run: Run,    # as `record_run` gives it
