@@ -4,7 +4,7 @@ benchmarks/training.py [ROUNDS]
 The lab's world and model; old and new in turns in one process of one thread, in seconds of the processor, so that a
 busy machine disturbs both alike. A step's cost is what a longer run takes more than a shorter one, setting up left out.
 The code before the loop is that of commit 5b434c4; "TRL" and "transformers" are its paths. Muon's steps are dearer, and
-fewer are needed (CHANGELOG.md).
+fewer are needed (CHANGELOG.md); torch's own multiplies in bfloat16, which some processors only imitate.
 """
 import os, statistics, sys, tempfile, time
 from pathlib import Path
@@ -68,9 +68,10 @@ def pretraining(task):
     "A step on 29 rows of 64 tokens."
     tokenizer = word_tokenizer(task.vocabulary, task.starts)
     data = packed_text(task, tokenizer, PretrainConfig(texts=5000))
-    def run(loss, optimizer):
+    def run(loss, optimizer, of_torch=False):
         model = new_model(LabModelConfig(), tokenizer, 0)
         trained = optimizers_of(model, PretrainConfig(optimizer=optimizer))
+        if of_torch: trained[1] = torch.optim.Muon(trained[1].param_groups[0]["params"], adjust_lr_fn="match_rms_adamw")
         def steps(_, count):
             for step in range(count):
                 model.zero_grad(set_to_none=True)
@@ -79,7 +80,7 @@ def pretraining(task):
                 for each in trained: each.step()
         return lambda: longer(steps, 2, 22)
     ways = dict(transformers=(transformers_loss, "adamw"), loop=(packed_loss, "adamw"), Muon=(packed_loss, "muon"))
-    return {name: run(*way) for name, way in ways.items()}
+    return {name: run(*way) for name, way in (ways | {"torch's Muon": (packed_loss, "muon", True)}).items()}
 
 
 def main(rounds: int = 3) -> None:

@@ -101,7 +101,7 @@ def note_lengths(
     "Note how long responses were among the run's inputs, with a warning, once a model, where many were cut off."
     run.inputs.setdefault("lengths", {})[asked] = lengths
     told = run.settings.section, asked, run.settings.max_tokens
-    if (cut := 1 - lengths["ended"]) <= CUT_OFF or told in _warned: return  # its other trainings do much the same
+    if (cut := 1 - lengths["ended"]) <= CUT_OFF or told in _warned: return  # a line a training would bury the tables
     _warned.add(told)
     print(f"warning: {asked}: {100 * cut:.0f} % of the responses were cut off at {run.settings.max_tokens} tokens (mean"
           f" length {lengths['tokens']:.0f}); what they would have answered counts as not right, so raise max_tokens")

@@ -234,7 +234,7 @@ class Evidence(Replicate):
         return sample_responses(run, ask.arm, model, ask.split, ask.samples, ask.draw)
 
     def along(self, ask: Ask) -> dict[int, Responses]:
-        "Responses at every snapshot of an arm's training, by step; step 0 is its start, the last one it."
+        "Responses at every snapshot of an arm's training, by step, from its start to the arm itself."
         start, run = self.experiment.arms[ask.arm].start, in_domain(self.run, ask.domain)
         models = snapshots(self.model(ask.arm), self.model(start))
         named = {step: f"{ask.arm}, step {step}" for step in models} | {0: start, max(models): ask.arm}

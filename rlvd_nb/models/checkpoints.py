@@ -6,8 +6,9 @@
 __all__ = ['DETERMINING', 'NOT_WEIGHTS', 'VOCABULARIES', 'WIDE', 'PRETRAINED', 'quiet', 'save', 'determining_files',
            'weight_files', 'fingerprint', 'check_file', 'read_object', 'tensor_names', 'check_shards', 'listed',
            'check_whole', 'downloaded', 'one_line', 'check_tensors', 'load_tokenizer', 'best_device', 'is_wide',
-           'reads_bfloat16', 'numbers_key', 'room_for', 'load_network', 'capacity', 'is_out_of_memory', 'check_gguf',
-           'dequantise', 'Packaged', 'from_index', 'ready', 'check_place', 'locate', 'Model', 'open_model']
+           'multiplies_bfloat16', 'reads_bfloat16', 'numbers_key', 'room_for', 'load_network', 'capacity',
+           'is_out_of_memory', 'check_gguf', 'dequantise', 'Packaged', 'from_index', 'ready', 'check_place', 'locate',
+           'Model', 'open_model']
 
 # %% ../../nbs/api/models/02_checkpoints.ipynb #b9466526
 import contextlib, hashlib, json, re, subprocess, sys, tempfile, zipfile
@@ -234,6 +235,12 @@ def is_wide(
     if not file.is_file(): return False
     check_file(file)
     return read_object(file).get("hidden_size", 0) >= WIDE
+
+def multiplies_bfloat16() -> bool:
+    "Whether this processor has instructions for products in bfloat16: imitated, they are far slower than float32."
+    import torch
+    there = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.10 cannot tell, nor is it told of all processors
+    return there.get("avx512_bf16", True) or there.get("amx_bf16", False)
 
 def reads_bfloat16(
     folder: Path, # a model's folder

@@ -395,7 +395,7 @@ def sampled(
     task: Task,               # who asks and judges
     questions: list[Question], # what is asked
     samples: int,             # responses a question
-    params: SamplingParams,   # how they are drawn; the model makes a seed of its own of theirs
+    params: SamplingParams,   # how they are drawn; their seed is joined with the model's name for its weights
     template: str,            # what the model reads around the question
     engine: str = "auto",     # transformers, vllm, or auto: vLLM where it can run
     place: Place = Place(),   # where

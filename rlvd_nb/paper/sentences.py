@@ -110,9 +110,9 @@ def say_curves(
     "How far the trained model's curve is above the base model's at both ends, and where the two cross."
     lead = after.value - base.value
     other = np.flatnonzero(lead * np.sign(lead[0]) < 0)
-    crossed = f"they cross before k = {base.ks[other[0]]}" if len(other) else "they do not cross"
+    crossed = f"the curves cross before k = {base.ks[other[0]]}" if len(other) else "the curves do not cross"
     first, last = (f"{points(lead[i])} at k = {base.ks[i]}" for i in (0, -1))
-    return f"after training pass@k is {first} and {last} from the base model's; {crossed}"
+    return f"the trained model is ahead by {first} and by {last}; {crossed}"
 
 def say_bins(
     table: pd.DataFrame, # of `comparison.change_by_bin`, against a second draw
@@ -225,7 +225,7 @@ def say_sooner(
     "Whether the warmed model is ahead along RLVR, and who reaches the base model's last level when."
     warmed = "never" if pd.isna(row["steps_warm_up"]) else f"at step {row['steps_warm_up']:g}"
     ahead = minus(f"{row['area']:+.1f} points")
-    return (f"{row['target']}: along RLVR the warmed model is on average {ahead} from the base model; the base model"
+    return (f"{row['target']}: along RLVR the warmed model is ahead by {ahead} on average; the base model"
             f" reaches its last level, {row['final_of_base']:.1f} %, at step {row['steps_base']:g}, the warmed model"
             f" {warmed}")
 

@@ -21,7 +21,9 @@ from tqdm import tqdm
 
 from ..core.artifacts import write_json
 from ..core.errors import UserError
-from ..models.checkpoints import Model, best_device, determining_files, is_out_of_memory, quiet, save
+from rlvd_nb.models.checkpoints import (
+    Model, best_device, determining_files, is_out_of_memory, multiplies_bfloat16, quiet, save,
+)
 from ..models.prompts import prompt_ids
 
 # %% ../../nbs/api/training/02_trainers.ipynb #73f9e243
@@ -141,6 +143,9 @@ def filled(
     "TRL's configuration, a step shared by the processes there are; an unknown or impossible field is refused."
     check_agreement(fields, further, OURS | dict(ours))
     whole = renamed(kind, {**fields, **renamed(kind, further)})
+    if whole.get("bf16") and whole["use_cpu"] and not multiplies_bfloat16():
+        print("trl asks for bf16, which this processor only imitates: the training is in float32")
+        whole["bf16"] = False
     if whole.get("auto_find_batch_size"):
         raise UserError("trl has auto_find_batch_size, which changes how many responses a step takes; leave it out")
     try:

@@ -87,8 +87,7 @@ def test_section_03_of_a_pretrained_model(problems, store):
     "SmolLM2, out of the package index: sampled, trained by RLVR, sampled again and compared."
     few = dict(seeds=1, steps=2, step_questions=2, samples=4, train_questions=6, test_questions=6, max_tokens=24)
     given = [x for name, value in few.items() for x in ("-p", f"{name}={value}")]
-    where = dict(out=store, RLVD_DATA=problems, timeout=1200)  # nine minutes where a processor imitates bfloat16
-    done = command("rlvd", "section", "03", "--profile", "smollm2", *given, **where)
+    done = command("rlvd", "section", "03", "--profile", "smollm2", *given, out=store, RLVD_DATA=problems, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     page, = store.glob("runs/smollm2-03-*/index.html")
     assert "Figure 3.1" in page.read_text()
@@ -210,9 +209,18 @@ def test_a_run_with_adapters_goes_on_after_a_kill(tiny_model, store, monkeypatch
     assert list(pd.read_json(resumed.folder / "history.json")["step"]) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_taken_only_where_it_is_not_imitated(store, monkeypatch, capsys, native):
+    monkeypatch.setattr(trainers, "multiplies_bfloat16", lambda: native)
+    fields = sft_fields(IMITATE.model_copy(update=dict(trl=dict(bf16=True))), store)
+    assert fields.bf16 == native
+    assert ("only imitates: the training is in float32" in capsys.readouterr().out) == (not native)
+
+
 @pytest.mark.parametrize("kind", TRAININGS)
-def test_trainings_as_on_a_gpu(tiny_model, store, kind):
+def test_trainings_as_on_a_gpu(tiny_model, store, monkeypatch, kind):
     "bfloat16 and activations made anew, with adapters in one of them: weights stay float32, so small steps count."
+    monkeypatch.setattr(trainers, "multiplies_bfloat16", lambda: True)  # imitated, where it must be
     trained = TRAININGS[kind](tiny_model, trl=GPU, learning_rate=1e-6, lora=4 * (kind == "sft"))
     before, after = weights(tiny_model), weights(trained)
     assert all(value.dtype == torch.float32 for value in after.values())
