@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['OURS', 'TrainConfig', 'check_lean', 'shared_fields', 'check_agreement', 'split_step', 'share', 'renamed', 'filled',
-           'adapters', 'progress_callback', 'training_points', 'training_history', 'last_checkpoint', 'resumed_from',
-           'retire', 'memory_errors', 'weight_marks', 'check_gradients', 'check_steps', 'check_weights', 'trl_quietly',
-           'reading_prompts', 'empty_epochs', 'train_to', 'leave_model']
+           'adapters', 'progress_callback', 'training_points', 'training_history', 'is_json', 'last_checkpoint',
+           'resumed_from', 'retire', 'memory_errors', 'weight_marks', 'check_gradients', 'check_steps', 'check_weights',
+           'trl_quietly', 'reading_prompts', 'empty_epochs', 'train_to', 'leave_model']
 
 # %% ../../nbs/api/training/02_trainers.ipynb #cc93f6e5
-import hashlib, math, os, shutil, warnings
+import hashlib, json, math, os, shutil, warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields as fields_of
@@ -213,12 +213,22 @@ def training_history(
     return pd.read_json(path)
 
 # %% ../../nbs/api/training/02_trainers.ipynb #588f4ccf
+def is_json(
+    path: Path, # of a file, which may not be there
+) -> bool:
+    "Whether a file of JSON is there and whole."
+    try: json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError): return False
+    return True
+
 def last_checkpoint(
     work: Path, # TRL's output folder
 ) -> str | None:
-    "The newest whole checkpoint that a killed run left, if any."
+    """The newest whole checkpoint that a killed run left, if any; newer ones are deleted.
+
+    transformers writes `trainer_state.json` last and in place, so a kill can leave a piece of it."""
     for folder in sorted(work.glob("checkpoint-*"), key=lambda f: int(f.name.split("-")[1]), reverse=True):
-        if (folder / "trainer_state.json").is_file(): return str(folder)
+        if is_json(folder / "trainer_state.json"): return str(folder)
         shutil.rmtree(folder)
     return None
 

@@ -1,5 +1,5 @@
 """Training trains: real TRL trainers change the weights, errors are no rewards, a killed run ends as it would have."""
-import json, math, os, signal, subprocess, sys, time
+import json, math, os, signal, subprocess, sys, tempfile, time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -301,14 +301,17 @@ print(train_grpo(pretrain_base(TASK, SIZE, BRIEF), TASK, QUESTIONS, FEW))
 def run_until(condition, out: Path, program: str, *given) -> None:
     "Run a program that imports from here, and kill it when it has come so far."
     here = Path(__file__).resolve().parent
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, f"{here}:{here.parent}", *map(str, given)],
-        env=os.environ | dict(RLVD_OUT=str(out)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )
-    deadline = time.time() + 180
-    while not condition() and process.poll() is None and time.time() < deadline: time.sleep(.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, f"{here}:{here.parent}", *map(str, given)],
+            env=os.environ | dict(RLVD_OUT=str(out)), stdout=subprocess.DEVNULL, stderr=said,
+        )
+        deadline = time.time() + 180
+        while not condition() and process.poll() is None and time.time() < deadline: time.sleep(.01)
+        process.send_signal(signal.SIGKILL)
+        code = process.wait()
+        said.seek(0)
+        assert code == -signal.SIGKILL, f"it ended before it could be killed: {said.read().decode()}"
 
 
 def noted(model: Model, name: str): return json.loads((model.folder / name).read_text())
