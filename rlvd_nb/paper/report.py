@@ -282,7 +282,7 @@ def side_by_side(
     "As `in_order`, with every model that a section needs as a job of its own, in so many processes."
     from rlvd_nb.core.jobs import run_jobs
     from rlvd_nb.experiments.run import begin_run
-    from rlvd_nb.experiments.sections import all_jobs, weight_of
+    from rlvd_nb.experiments.sections import all_jobs, seconds_of
     sections, drawn = {}, {}  # most sections have the same questions
     for number, notebook in plan.notebooks.items():
         given = plan.parameters[number]
@@ -290,8 +290,8 @@ def side_by_side(
         sections[number] = run, partial(section_page, notebook, given, folder)
     jobs, needs = all_jobs(sections)
     told = lambda name, done: f"section {name} is in {done[0][0]}" if name in sections else ""
-    weight = lambda name: weight_of(name, jobs[name], needs[name])
-    found = run_jobs(timed, jobs, needs, Place(workers=plan.workers), "models and sections", weight, told)
+    seconds = lambda name: seconds_of(name, jobs[name], needs[name])
+    found = run_jobs(timed, jobs, needs, Place(workers=plan.workers), "models and sections", seconds, told)
     took = [dict(job=name, seconds=round(found[name][1], 2), needs=sorted(needs[name], key=str)) for name in jobs]
     write_json(folder / "jobs.json", took)
     return dict(found[number][0] for number in sections)

@@ -4,7 +4,7 @@ import os, signal, subprocess, sys, time
 import psutil, pytest
 
 from rlvd_nb.core.errors import UserError
-from rlvd_nb.core.jobs import counting_jobs, parts_at, run_jobs
+from rlvd_nb.core.jobs import Progress, parts_at, run_jobs, showing
 from rlvd_nb.core.workers import Place
 
 HERE, TWO = Place(), Place("processes", 2)
@@ -79,12 +79,37 @@ def test_what_was_given_first_is_finished_first(place):
     assert list(found) == list(chains)
 
 
-def test_the_bar_counts_by_weight_and_its_clock_goes_on(capsys):
-    "A job of nine tenths of the weight: nine tenths of the bar. What is said of a result stands on a line of its own."
+def test_the_bar_counts_by_seconds_and_its_clock_goes_on(capsys):
+    "A job of nine tenths of the time: nine tenths of the bar. What is said of a result stands on a line of its own."
     found = run_jobs(work, {"long": 1, "short": 2}, {"short": {"long"}}, HERE, "jobs", {"long": 9, "short": 1}.get,
                      lambda name, result: f"{name} gave {result}")
     said = capsys.readouterr().err
-    assert found == {"long": 1, "short": 2} and " 90%|" in said and "2/2 jobs" in said
+    assert found == {"long": 1, "short": 2} and " 90%|" in said and "100%|" in said and "2/2 jobs" in said
     assert "long gave 1" in said.splitlines()
-    with counting_jobs(2, 2, "slow", True, seconds=.01): time.sleep(.2)
+    with showing(Progress(dict(a=1, b=1)), "slow", True, seconds=.01): time.sleep(.2)
     assert capsys.readouterr().err.count("0/2 jobs") > 2
+
+
+def simulated(expected: dict, took: dict, minutes: float) -> float:
+    "Seconds foretold in all when two processors have worked so long, each job begun when a processor is free."
+    progress, now = Progress(expected, 60), minutes * 60
+    free = [0., 0.]
+    for name, seconds in took.items():
+        begun = min(free)
+        free[free.index(begun)] = begun + seconds
+        if begun > now: continue
+        progress.begun[name] = time.monotonic() - (now - begun)
+        if begun + seconds > now: continue
+        progress.begun[name] = time.monotonic() - seconds
+        progress.end(name)
+    return now + (progress.all - progress.so_far()) * now / progress.so_far()
+
+
+@pytest.mark.parametrize("faster, minutes", [(2, 5), (2, 20), (1, 5), (1, 30), (.5, 15), (.5, 60)])
+def test_the_time_is_foretold_to_a_third_on_faster_and_slower_machines(faster, minutes):
+    """Jobs like the lab's: a few long ones first, many short ones after.
+
+    On a slow machine from the end of the first jobs on, as nothing is known of its speed before."""
+    expected = {("long", n): 300 for n in range(12)} | {("short", n): 20 for n in range(300)}
+    took = {name: seconds / faster * (1.3 if name[0] == "long" else .9) for name, seconds in expected.items()}
+    assert simulated(expected, took, minutes) == pytest.approx(sum(took.values()) / 2, rel=1 / 3)
