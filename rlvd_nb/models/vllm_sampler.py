@@ -19,6 +19,7 @@ import numpy as np
 from ..core.cluster import version_of
 from ..core.errors import UserError
 from ..core.seeds import derive_seed
+from ..core.workers import INSIDE
 from .checkpoints import Model, best_device, check_whole, load_network, one_line
 from .sampling import Completion, Request, SamplingParams, Tokenized, end_tokens
 
@@ -122,6 +123,8 @@ def start_engine(
     if memory: fields["kv_cache_memory_bytes"] = memory
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork of a process that has used threads can hang
+    # a worker is ended from outside, and an engine in a process of its own would outlive it
+    if INSIDE in os.environ and tensor_parallel == 1: os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     try:
         from vllm import LLM
         llm = LLM(
