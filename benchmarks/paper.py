@@ -1,8 +1,9 @@
-"""Time and peak memory of the main job, cold and warm, in an empty store: python benchmarks/paper.py [PROFILE]
+"""Time and peak memory of the main job in an empty store, and again: python benchmarks/paper.py [PROFILE]
 
-Cold trains and samples everything; warm finds it in the store. Peak memory is that of the command with the kernels and
-workers it starts. The second table says what was made: how many of each kind, and their seconds, each of one process.
-The third says how long the jobs would take on other numbers of processors, each job as long as it took here."""
+Cold trains and samples everything; warm finds it in the store and runs the sections; unchanged runs none. Peak memory
+is that of the command with the kernels and workers it starts. The second table says what was made: how many of each
+kind, and their seconds, each of one process. The third says how long the jobs would take on other numbers of
+processors, each job as long as it took here."""
 import heapq, json, os, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -28,10 +29,10 @@ def resident(pid: int) -> int:
     return total
 
 
-def measured(profile: str, out: Path) -> dict:
+def measured(out: Path, *given: str) -> dict:
     start, peak = time.perf_counter(), 0
     process = subprocess.Popen(
-        [Path(sys.executable).with_name("rlvd"), "paper", "--profile", profile],
+        [Path(sys.executable).with_name("rlvd"), "paper", *given],
         env=os.environ | dict(RLVD_OUT=str(out)),
     )
     while process.poll() is None:
@@ -70,9 +71,10 @@ def on_processors(out: Path, profile: str) -> pd.DataFrame:
 def main(profile: str = "lab") -> None:
     with tempfile.TemporaryDirectory() as folder:
         out, rows = Path(folder), []
-        rows.append(dict(run="cold", **measured(profile, out)))
+        rows.append(dict(run="cold", **measured(out, "--profile", profile)))
         tables = [jobs(out).round(1).to_string(), on_processors(out, profile).round(1).to_string(index=False)]
-        rows.append(dict(run="warm", **measured(profile, out)))
+        rows.append(dict(run="warm", **measured(out, "--profile", profile, "--again")))
+        rows.append(dict(run="unchanged", **measured(out, "--profile", profile)))
     print(pd.DataFrame(rows).to_string(index=False), *tables, sep="\n\n")
 
 
