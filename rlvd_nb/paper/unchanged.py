@@ -6,7 +6,8 @@
 __all__ = ['sources', 'made_from', 'stored', 'left_by', 'note_of', 'take_note', 'stands']
 
 # %% ../../nbs/api/paper/12_unchanged.ipynb #u2
-import json, os
+import json
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -35,8 +36,12 @@ def made_from(
 
 def stored() -> dict[str, int]:
     "When each artifact of the store was finished, in nanoseconds."
-    manifests = store_dir().glob("*/*/manifest.json")
-    return {str(path.parent.relative_to(store_dir())): path.stat().st_mtime_ns for path in manifests}
+    found = {}
+    for path in store_dir().glob("*/*/manifest.json"):
+        if path.parent.suffix: continue  # it is being made, or damaged
+        with suppress(FileNotFoundError):  # another process has removed it meanwhile
+            found[str(path.parent.relative_to(store_dir()))] = path.stat().st_mtime_ns
+    return found
 
 # %% ../../nbs/api/paper/12_unchanged.ipynb #u7
 def left_by(
