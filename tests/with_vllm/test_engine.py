@@ -224,9 +224,9 @@ def test_section_03(store, model, tmp_path):
 
 def test_a_command_with_an_engine_in_a_worker_ends(store, model, tmp_path):
     "The engine is in the worker: one of its own would outlive it, and the command would wait for it."
-    done = command(
-        "rlvd", "sample", "--model", model.folder, "--task", "kinship", "--questions", 4, "--samples", 4, "--max-tokens",
-        8, "--engine", "vllm", "--on", "processes", "--workers", 1, "-o", "drawn.jsonl", out=store, cwd=tmp_path,
-    )
+    few = "--questions", 4, "--samples", 4, "--max-tokens", 8
+    where = "--engine", "vllm", "--on", "processes", "--workers", 1, "-o", "drawn.jsonl"
+    asked = "--model", model.folder, "--task", "kinship", *few, *where
+    done = command("rlvd", "sample", *asked, out=store, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(pd.read_json(tmp_path / "drawn.jsonl", lines=True)) == 16
