@@ -78,7 +78,7 @@ def parts_at(
     elif count := min(place.processes, len(names)): yield from parts_in_processes(make, Due(names, needs), job, count)
     else: yield from parts_here(make, Due(names, needs), job)
 
-# %% ../../nbs/api/core/09_jobs.ipynb #n11
+# %% ../../nbs/api/core/09_jobs.ipynb #f1951e50
 BELIEVED = 60 # seconds for which the seconds of jobs are believed, before this machine's own say more
 
 class Progress:
@@ -88,9 +88,8 @@ class Progress:
         weight: Mapping[Hashable, float], # of each job
         believed: float = 0.,             # seconds for which weights are taken for seconds; 0 where they are none
     ):
-        self.weight, self.all, self.begun, self.ended = weight, sum(weight.values()), {}, 0
-        self.done = self.spent = believed  # weight and seconds from which the speed is known
-        self.start = believed
+        self.weight, self.all, self.believed = weight, sum(weight.values()), believed
+        self.begun, self.ended, self.done, self.spent = {}, 0, 0., 0.  # when; jobs, weight and seconds that are done
 
     def begin(self, name: Hashable) -> None:
         "A job begins."
@@ -104,11 +103,12 @@ class Progress:
 
     def so_far(self) -> float:
         "The weight of what is done."
-        speed, now = self.done / self.spent if self.spent else 0., time.monotonic()
+        known, seconds = self.done + self.believed, self.spent + self.believed
+        speed, now = known / seconds if seconds else 0., time.monotonic()
         under_way = [min(self.weight[name], speed * (now - begun)) for name, begun in list(self.begun.items())]
-        return self.done - self.start + sum(under_way)
+        return self.done + sum(under_way)
 
-# %% ../../nbs/api/core/09_jobs.ipynb #n13
+# %% ../../nbs/api/core/09_jobs.ipynb #8178c338
 @contextmanager
 def showing(
     progress: Progress,  # of jobs
@@ -133,7 +133,7 @@ def showing(
             over.set()
             clock.join()
 
-# %% ../../nbs/api/core/09_jobs.ipynb #n15
+# %% ../../nbs/api/core/09_jobs.ipynb #aab9562b
 def run_jobs(
     work: Callable[[Any], Any],                # a function of a module
     jobs: Mapping[Hashable, Any],              # what it is given, by name

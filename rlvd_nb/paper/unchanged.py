@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['sources', 'made_from', 'stored', 'left_by', 'note_of', 'take_note', 'stands']
 
-# %% ../../nbs/api/paper/12_unchanged.ipynb #u2
+# %% ../../nbs/api/paper/12_unchanged.ipynb #85c54035
 import json
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import rlvd_nb
@@ -16,7 +17,7 @@ from ..core.artifacts import checksum, write_json
 from ..core.paths import data_dir, evidence_dir, figures_dir, notebooks_dir, root, store_dir
 from ..core.seeds import digest
 
-# %% ../../nbs/api/paper/12_unchanged.ipynb #u5
+# %% ../../nbs/api/paper/12_unchanged.ipynb #a4c116dd
 @cache
 def sources() -> str:
     "What all sections are made from, as one name: this package, the settings, the evidence, the versions of packages."
@@ -35,15 +36,15 @@ def made_from(
     return digest([sources(), checksum(notebook), parameters, list(map(str, places))])
 
 def stored() -> dict[str, int]:
-    "When each artifact of the store was finished, in nanoseconds."
+    "When each artifact of the store was finished, or samples were begun, in nanoseconds."
     found = {}
-    for path in store_dir().glob("*/*/manifest.json"):
+    for path in chain(*(store_dir().glob(f"*/*/{name}.json") for name in ("manifest", "key"))):
         if path.parent.suffix: continue  # it is being made, or damaged
         with suppress(FileNotFoundError):  # another process has removed it meanwhile
             found[str(path.parent.relative_to(store_dir()))] = path.stat().st_mtime_ns
     return found
 
-# %% ../../nbs/api/paper/12_unchanged.ipynb #u7
+# %% ../../nbs/api/paper/12_unchanged.ipynb #d1a24c66
 def left_by(
     copy: Path,   # an executed section
     folder: Path, # its figures and tables

@@ -4,7 +4,7 @@ import os, signal, subprocess, sys, time
 import psutil, pytest
 
 from rlvd_nb.core.errors import UserError
-from rlvd_nb.core.jobs import Progress, parts_at, run_jobs, showing
+from rlvd_nb.core.jobs import BELIEVED, Progress, parts_at, run_jobs, showing
 from rlvd_nb.core.workers import Place
 
 HERE, TWO = Place(), Place("processes", 2)
@@ -92,7 +92,7 @@ def test_the_bar_counts_by_seconds_and_its_clock_goes_on(capsys):
 
 def simulated(expected: dict, took: dict, minutes: float) -> float:
     "Seconds foretold in all when two processors have worked so long, each job begun when a processor is free."
-    progress, now = Progress(expected, 60), minutes * 60
+    progress, now = Progress(expected, BELIEVED), minutes * 60
     free = [0., 0.]
     for name, seconds in took.items():
         begun = min(free)
